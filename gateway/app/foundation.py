@@ -23,7 +23,7 @@ from gateway.services.audit.open_audit import open_audit
 from gateway.services.audit.writer import Audit
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.links import Links
-from gateway.services.credentials.open_vault import live_credentials, open_vault
+from gateway.services.credentials.open_vault import live_credentials, open_source, open_vault
 from gateway.services.credentials.vault import Vault
 from gateway.services.telemetry.gauges import GaugeSampler
 from gateway.services.telemetry.log_level import LogLevel
@@ -82,14 +82,10 @@ async def open_foundation(
         traffic = Traffic(Shared(Path(given.shared), given.seat) if given else None)
         vault = await stack.enter_async_context(open_vault(settings, client))
         envelope = Envelope(MasterKeys(settings.vault.master_keys))
+        source = await stack.enter_async_context(open_source(settings, vault, envelope))
+        beside = given is not None and given.beside
         credentials = await stack.enter_async_context(
-            live_credentials(
-                vault,
-                envelope,
-                settings.vault.poll,
-                traffic,
-                beside=given is not None and given.beside,
-            )
+            live_credentials(source, settings.vault.poll, traffic, beside=beside)
         )
         admission = Admission(open_lines(settings.store, PREPARE), prefix)
         stack.push_async_callback(admission.close)

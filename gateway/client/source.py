@@ -1,5 +1,6 @@
 """Pulling credentials from a gateway: `GET /v1/credentials`."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from types import MappingProxyType
@@ -35,6 +36,9 @@ class PullSource:
         self._key = key
         self._names = ",".join(names)
         self._asked = False
+
+    async def until_news(self, since: int, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def fetch(self, since: int, wait: float) -> Changes:
         parameters = {"names": self._names}

@@ -62,6 +62,10 @@ class Source(Protocol):
         """Return what was written after the revision `since`; SourceError if that fails."""
         ...
 
+    async def until_news(self, since: int, seconds: float) -> None:
+        """Wait so long; less, if the source tells of a write after the revision `since`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -189,11 +193,20 @@ class Sync:
         """Check again and again. Never ends by itself."""
         pause = 0.0 if self._source.waits and not self._failures else self._pause(0.0)
         while True:
-            await asyncio.sleep(pause)
+            await self._rest(pause)
             before, began = self.revision, self._clock()
             answered = await self.check(self._pause(0.0) if self._source.waits else 0.0)
             soon = answered and self._source.waits and self.revision != before
             pause = SHORTEST_PAUSE if soon else self._pause(self._clock() - began)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, or until the source tells of news, but not less than the shortest pause."""
+        await asyncio.sleep(min(seconds, SHORTEST_PAUSE))
+        left = max(0.0, seconds - SHORTEST_PAUSE)
+        if self._failures:
+            await asyncio.sleep(left)
+        else:
+            await self._source.until_news(self.revision, left)
 
     async def changed(self, seconds: float) -> bool:
         """Wait at most this long for a check that changes something; return whether one came."""

@@ -120,7 +120,7 @@ class Connect:
             return "", connect_page.sentence(lang, "bad", name)
         except StoreError:
             return "", connect_page.sentence(lang, "away")
-        # This worker learns of it at once, the others with their next poll.
+        # This worker knows before its page says so, the others a moment later.
         await self._credentials.check()
         return connect_page.sentence(lang, "saved", name), ""
 

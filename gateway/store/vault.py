@@ -2,9 +2,12 @@
 
 `item:<id>`: a whole record; `revision`: grows with every write; `changes`: each id with the
 revision of its last write, including deletions, so that a poll reads only what is newer; `gone`:
-the last version number of each deleted credential.
+the last version number of each deleted credential; `news`: a stream whose entries have revisions as
+their ids, for those who wait for the next.
 """
 
+import asyncio
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha1
@@ -14,6 +17,10 @@ from redis.asyncio import Redis
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.store.commands import command, in_batches, redis_now, run
 
+# For how long Redis holds back a reply at most.
+LONGEST_WAIT = 30.0
+# How much longer its reply may take. A Redis whose machine is gone would never reply.
+SLACK = 1.0
 # The largest revision that a score holds exactly. A larger one was stored by somebody else.
 _MOST = 2**53
 
@@ -33,7 +40,7 @@ class VaultStore:
 
     def __init__(self, client: Redis, prefix: str) -> None:
         self._client = client
-        self._base = f"{prefix}cred:{{vault}}:"
+        self._base = _base(prefix)
 
     def name(self, credential: CredentialId) -> str:
         return f"{self._base}item:{credential}"
@@ -79,8 +86,36 @@ class VaultStore:
         return [None if value is None else _number(value) for value in found]
 
     def _keys(self, credential: CredentialId) -> tuple[str, ...]:
-        rest = (f"{self._base}{name}" for name in ("revision", "changes", "gone"))
+        rest = (f"{self._base}{name}" for name in ("revision", "changes", "gone", "news"))
         return (self.name(credential), *rest)
+
+
+class VaultNews:
+    """Waits for writes. `client`: one of its own, whose replies may be held back LONGEST_WAIT."""
+
+    def __init__(self, client: Redis, prefix: str) -> None:
+        self._client = client
+        self._name = f"{_base(prefix)}news"
+
+    async def after(self, revision: int, seconds: float) -> int:
+        """Wait for a write after `revision` and return its own; `revision` if there was none in so
+        many seconds, or in LONGEST_WAIT. StoreError if Redis cannot answer."""
+        seconds = min(seconds, LONGEST_WAIT)
+        words = ("XREAD", "BLOCK", math.ceil(seconds * 1000), "STREAMS", self._name, revision)
+        try:
+            async with asyncio.timeout(seconds + SLACK):
+                found = await command(self._client, *words)
+        except TimeoutError:
+            return revision
+        if not found:
+            return revision
+        # As RESP3 has it, or RESP2: the URL may ask for either.
+        entries = next(iter(found.values()))[0] if isinstance(found, dict) else found[0][1]
+        return int(entries[-1][0].partition(b"-")[0])
+
+
+def _base(prefix: str) -> str:
+    return f"{prefix}cred:{{vault}}:"
 
 
 def _digest(record: bytes) -> str:

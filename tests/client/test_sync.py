@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from gateway.client.sync import Changes, SourceError, Sync, UnavailableError
+from gateway.client.sync import (
+    SHORTEST_PAUSE,
+    Changes,
+    SourceError,
+    Sync,
+    UnavailableError,
+)
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.services.credentials.source import WrongMasterKeyError
 from tests.flows.own_store import own_store
@@ -289,6 +295,9 @@ class Failing:
     def __init__(self, failures: int) -> None:
         self.failures = failures
 
+    async def until_news(self, since: int, seconds: float) -> None:
+        raise AssertionError("Nobody runs it.")
+
     async def fetch(self, since: int, wait: float) -> Changes:
         if self.failures:
             self.failures -= 1
@@ -344,6 +353,9 @@ class Told:
         self.takes = 0.0
         one = Credential(CredentialId("aa"), "api_key", Version(1, {"value": "x"}), max_stale=60)
         self.says = Changes(1, (one,))
+
+    async def until_news(self, since: int, seconds: float) -> None:
+        raise AssertionError("Nobody runs it.")
 
     async def fetch(self, since: int, wait: float) -> Changes:
         self.now += self.takes
@@ -411,6 +423,9 @@ class HeldBack:
 
     waits = True
 
+    async def until_news(self, since: int, seconds: float) -> None:
+        raise AssertionError("Nobody runs it.")
+
     async def fetch(self, since: int, wait: float) -> Changes:
         found = Credential(CredentialId("aa"), "api_key", Version(1, {"value": "x"}), max_stale=0)
         return Changes(1, () if since else (found,))
@@ -461,6 +476,51 @@ async def test_it_runs_by_itself(vault: Vault) -> None:
         await vault.write("aa")
         while CredentialId("aa") not in sync.known:
             await asyncio.sleep(0.01)
+    running.cancel()
+
+
+async def test_what_is_written_is_known_at_once_and_not_with_the_next_poll(vault: Vault) -> None:
+    await vault.write("aa")
+    sync = vault.sync(poll=3600.0)
+    await sync.check()
+    running = asyncio.create_task(sync.run())
+    for number in (2, 3):
+        await vault.write("aa", number)
+        assert await sync.changed(20.0)
+        assert vault.value(sync, "aa") == f"aa-{number}"
+    await vault.delete("aa", 3)
+    assert await sync.changed(20.0)
+    assert CredentialId("aa") not in sync.known
+    running.cancel()
+
+
+async def test_a_revision_that_was_set_back_by_hand_is_no_news_again_and_again(
+    vault: Vault,
+) -> None:
+    await vault.write("aa")
+    sync = vault.sync(poll=3600.0)
+    await sync.check()
+    await vault.client.set("gw:cred:{vault}:revision", 5)
+    await sync.check()
+    assert sync.revision == 5
+    running = asyncio.create_task(sync.run())
+    await vault.client.config_resetstat()
+    while (await vault.client.info("clients"))["blocked_clients"] == 0:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(3 * SHORTEST_PAUSE)
+    assert (await vault.client.info("commandstats"))["cmdstat_evalsha"]["calls"] <= 1
+    await vault.write("aa", 2)
+    assert await sync.changed(20.0)
+    running.cancel()
+
+
+async def test_where_news_are_refused_polls_go_on(vault: Vault) -> None:
+    await vault.client.set("gw:cred:{vault}:news", "no stream")
+    sync = vault.sync(poll=1.0)
+    await sync.check()
+    running = asyncio.create_task(sync.run())
+    await vault.write("aa")
+    assert await sync.changed(20.0)
     running.cancel()
 
 

@@ -27,5 +27,5 @@ async def new_link(world: World, wanted: str = "crm", user: str = "ann") -> str:
     return f"/connect/{made.token}"
 
 
-async def called(world: World, key: Key, user: str = "ann") -> Answer:
-    return await world.call(key, "/services/crm/x", headers={"X-User-Id": user})
+async def called(world: World, key: Key, user: str = "ann", gateway: int = 0) -> Answer:
+    return await world.call(key, "/services/crm/x", headers={"X-User-Id": user}, gateway=gateway)

@@ -1,5 +1,6 @@
 """Users bring credentials of their own through a one-time link, and nobody sees a value again."""
 
+import asyncio
 import json
 import re
 import time
@@ -9,13 +10,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from gateway.domain.settings import AccessLogSettings, StoreSettings
+from gateway.domain.settings import AccessLogSettings, StoreSettings, VaultSettings
 from gateway.store.audit import AuditStore
 from tests.flows.audit import come
 from tests.flows.links import SERVICE, called, new_link
 from tests.flows.raw import exchange
 from tests.flows.services import backend, put
-from tests.flows.world import Answer, World, new_world
+from tests.flows.world import MASTER, Answer, World, new_world
 
 VALUE = "a-secret-of-ann-0123456789"
 KEY_PAIR = "field.access_key_id=12345678&field.access_key_secret=12345678"
@@ -51,6 +52,22 @@ async def test_what_a_user_enters_is_put_into_the_users_calls_until_it_is_remove
         removed = await post(world, path, "name=crm&action=remove", Cookie=cookie_of(saved))
         assert removed.status == 200
         assert (await called(world, key)).code == "credential_unavailable"
+
+
+async def test_what_is_entered_and_removed_at_one_gateway_is_so_at_the_others_long_before_they_poll(
+    store: StoreSettings, client: Redis
+) -> None:
+    vault = VaultSettings(None, (MASTER,), poll=3600.0)
+    async with new_world(store, client, gateways=2, vault=vault) as world, backend() as crm:
+        put(world, SERVICE.format(url=crm.url))
+        key, path = await world.issue("services/crm", users=("ann",)), await new_link(world)
+        saved = await post(world, path, f"name=crm&field.value={VALUE}&action=save")
+        assert (await called(world, key, gateway=1)).status == 200
+        await post(world, path, "name=crm&action=remove", Cookie=cookie_of(saved))
+        async with asyncio.timeout(20):
+            while (await called(world, key, gateway=1)).status == 200:
+                await asyncio.sleep(0.02)
+        assert (await called(world, key, gateway=1)).code == "credential_unavailable"
 
 
 async def test_a_look_does_not_use_a_link_and_a_form_that_is_sent_does(world: World) -> None:

@@ -18,6 +18,9 @@ from tests.flows.world import MASTER, new_world
 
 __all__ = ["guarded"]
 
+# A worker that would poll in an hour hears of changes all the same.
+BY_NEWS = VaultSettings(None, (MASTER,), 3600.0)
+
 
 async def whole_life(store: StoreSettings, folder: Path) -> str:
     """Of two credentials, from `set` to `delete`, while an agent pulls them."""
@@ -31,10 +34,9 @@ async def whole_life(store: StoreSettings, folder: Path) -> str:
 
     await run("set", "crm", "--type", "api_key", value="one")
     await run("set", "db", "--type", "custom", value="x")
-    settings = VaultSettings(None, (MASTER,), 0.1)
     async with (
         open_store(store) as client,
-        new_world(store, client, vault=settings) as world,
+        new_world(store, client, vault=BY_NEWS) as world,
     ):
         key = (await world.issue("gateway/credentials")).text
         async with Credentials(world.url, key, ["crm", "db"], poll=0.5) as credentials:
@@ -82,12 +84,15 @@ async def test_under_the_rights_of_the_shipped_file(guarded: Guarded, tmp_path: 
         assert ended.code == 0, ended.said
     async with (
         open_store(gateway) as client,
-        new_world(gateway, client, vault=VaultSettings(None, (MASTER,), 0.1)) as world,
+        new_world(gateway, client, vault=BY_NEWS) as world,
     ):
-        await until(lambda: world.gateways[0].base.credentials.ready)
-        known = world.gateways[0].base.credentials.known
+        credentials = world.gateways[0].base.credentials
+        await until(lambda: credentials.ready)
+        known = credentials.known
         assert [str(name) for name in known] == ["crm"]
         assert known[CredentialId("crm")].current.number == 2
+        assert (await asyncio.to_thread(commands, "rotate", "crm", value="three")).code == 0
+        await until(lambda: credentials.known[CredentialId("crm")].current.number == 3)
     assert await guarded.refusals() == []
     viewer = VaultCommands(guarded.settings("viewer"), tmp_path)
     # The operator has no master key, and signs nothing.

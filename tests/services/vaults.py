@@ -16,7 +16,7 @@ from gateway.services.audit.writer import Audit
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.source import VaultSource
 from gateway.store.audit import AuditStore
-from gateway.store.vault import VaultStore
+from gateway.store.vault import VaultNews, VaultStore
 
 MASTER = b"m" * 32
 
@@ -64,7 +64,8 @@ class Vault:
         assert await self.store.delete(found, await self.store.get(found) or b"", number)
 
     def sync(self, poll: float = 15.0, draw: Callable[[float, float], float] | None = None) -> Sync:
-        source = VaultSource(self.store, self._counting(), lambda: self.now)
+        news = VaultNews(self.client, "gw:")
+        source = VaultSource(self.store, news, self._counting(), lambda: self.now)
         more = {"draw": draw} if draw else {}
         return Sync(source, poll, self.reports.append, clock=lambda: self.now, **more)
 

@@ -1,6 +1,8 @@
 """Credential records in Redis: nothing is lost, a poll reads what is new, and all share a slot."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -8,8 +10,11 @@ from redis.crc import key_slot
 
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import StoreError
+from gateway.domain.settings import StoreSettings
 from gateway.store.commands import BATCH
-from gateway.store.vault import VaultStore, Written
+from gateway.store.connections.connect import open_store
+from gateway.store.vault import LONGEST_WAIT, VaultNews, VaultStore, Written
+from tests.flows.own_store import own_store
 
 A, B, MINE = CredentialId("aa"), CredentialId("bb"), CredentialId("aa", "u.1@x")
 
@@ -143,9 +148,56 @@ async def test_all_names_share_a_slot_and_the_prefix(vault: VaultStore, client: 
     await VaultStore(client, "other:").delete(MINE, b"one", 1)
     await VaultStore(client, "other:").put(A, b"one", None)
     names = await client.keys("*")
-    assert len(names) == 4
+    assert len(names) == 5
     assert all(name.startswith("other:cred:{vault}:") for name in names)
     assert len({key_slot(name.encode()) for name in names}) == 1
+
+
+@pytest.fixture(params=["", "?protocol=2", "?protocol=3"])
+async def news(store: StoreSettings, request: pytest.FixtureRequest) -> AsyncIterator[VaultNews]:
+    url = f"{store.url}{request.param}"
+    async with open_store(replace(store, url=url), LONGEST_WAIT) as waiting:
+        yield VaultNews(waiting, "gw:")
+
+
+async def test_whoever_waits_is_told_of_the_last_write_after_a_revision_as_soon_as_there_is_one(
+    vault: VaultStore, news: VaultNews, client: Redis
+) -> None:
+    assert await news.after(0, 0.01) == 0
+    waiting = asyncio.create_task(news.after(0, 20.0))
+    while (await client.info("clients"))["blocked_clients"] == 0:
+        await asyncio.sleep(0.01)
+    await vault.put(A, b"one", None)
+    first = await waiting
+    assert first == (await vault.written_since(0)).revision
+    assert await news.after(first, 0.01) == first
+    await vault.put(B, b"one", None)
+    await vault.delete(A, b"one", 1)
+    assert await news.after(first, 0.01) == (await vault.written_since(0)).revision
+    assert await client.xlen("gw:cred:{vault}:news") == 1
+
+
+async def test_a_redis_that_says_nothing_is_not_waited_for_much_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.store.vault.SLACK", 0.1)
+    async with own_store() as own, open_store(own.settings, LONGEST_WAIT) as waiting:
+        news = VaultNews(waiting, "gw:")
+        assert await news.after(0, 0.01) == 0
+        own.freeze()
+        assert await news.after(7, 0.01) == 7
+        own.thaw()
+        assert await news.after(0, 0.01) == 0
+
+
+async def test_news_that_cannot_be_told_lose_no_write(
+    vault: VaultStore, news: VaultNews, client: Redis
+) -> None:
+    await client.set("gw:cred:{vault}:news", "no stream")
+    assert await vault.put(A, b"one", None)
+    assert await vault.delete(A, b"one", 1)
+    with pytest.raises(StoreError):
+        await news.after(0, 0.01)
 
 
 async def test_what_others_put_there_by_hand_breaks_nothing(

@@ -275,15 +275,15 @@ CHINESE = MappingProxyType(
         "unchanged": "未改变",
         "deleted": "已删除",
         "version": "版本",
-        "Workers and agents use it from their next poll on.": "工作进程和智能体将从下次轮询起使用它。",
+        "Workers and agents use it within seconds.": "工作进程和智能体将在数秒内使用它。",
         "refused": "已拒绝",
         "There are no keys left to act on.": "没有需要处理的密钥。",
         "Yes, do this": "确定执行",
         "There are more keys of this consumer.": "该使用方还有更多密钥。",
         "Show the next ones": "显示后续密钥",
-        "The new values are in force and the old ones have ended; workers and agents switch at "
-        "their next poll. Revoke the old values at the provider too.": (
-            "新值已生效，旧值已失效；工作进程和智能体将在下次轮询时切换。请同时在提供方作废旧值。"
+        "The new values are in force and the old ones have ended; workers and agents switch "
+        "within seconds. Revoke the old values at the provider too.": (
+            "新值已生效，旧值已失效；工作进程和智能体将在数秒内切换。请同时在提供方作废旧值。"
         ),
         "Details": "详情",
         "Previous version": "上一版本",

@@ -124,7 +124,7 @@ def rotate(
 ) -> None:
     """Replace the value of a credential. Fields that are not given stay the same.
 
-    Gateways and agents use the new value from their next poll on, without a restart.
+    Gateways and agents use the new value within seconds, without a restart.
     """
     refuse_extra(extra)
     # Looked up first, because the type decides how the value on stdin is read.

@@ -140,6 +140,7 @@ class Injector:
         generation = self._credentials.generation
         references = inject.references
         ids = {reference: id_of(reference, user) for reference in references}
+        await self._first_missing(ids.values())
         await self._credentials.freshen(tuple(ids.values()))
         known = {reference: self._credentials.find(name) for reference, name in ids.items()}
         newest, older = versions(known, self._credentials.now())
@@ -181,12 +182,14 @@ class Injector:
 
         Denied if one is the user's own and no user is named.
         """
-        ids = [id_of(reference, user) for reference in inject.references]
-        gone = [name for name in ids if name not in self._credentials.known]
-        if gone:
+        return await self._first_missing(id_of(reference, user) for reference in inject.references)
+
+    async def _first_missing(self, ids: Iterable[CredentialId]) -> CredentialId | None:
+        lacking = [name for name in ids if name not in self._credentials.known]
+        if lacking:
             # A user may have entered it this very moment.
             await self.refresh()
-        return next((name for name in gone if name not in self._credentials.known), None)
+        return next((name for name in lacking if name not in self._credentials.known), None)
 
     def is_decoy(self, name: CredentialId) -> bool:
         return self._credentials.is_decoy(name)

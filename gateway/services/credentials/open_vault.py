@@ -16,7 +16,7 @@ from gateway.services.credentials.source import VaultSource, WrongMasterKeyError
 from gateway.services.credentials.watch import CredentialWatch
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import open_store
-from gateway.store.vault import VaultStore
+from gateway.store.vault import LONGEST_WAIT, VaultNews, VaultStore
 from gateway.tasks import background, cancel_and_wait
 
 # How long a worker waits for the vault where others serve.
@@ -39,8 +39,18 @@ async def open_vault(settings: Settings, client: Redis) -> AsyncIterator[VaultSt
 
 
 @asynccontextmanager
+async def open_source(
+    settings: Settings, vault: VaultStore, envelope: Envelope
+) -> AsyncIterator[VaultSource]:
+    """Yield the vault as a source of credentials, with a connection that waits for news."""
+    place = settings.vault.place(settings.store)
+    async with open_store(place, LONGEST_WAIT) as waiting:
+        yield VaultSource(vault, VaultNews(waiting, settings.store.prefix), envelope)
+
+
+@asynccontextmanager
 async def live_credentials(
-    vault: VaultStore, envelope: Envelope, poll: float, traffic: Traffic, *, beside: bool
+    source: VaultSource, poll: float, traffic: Traffic, *, beside: bool
 ) -> AsyncIterator[LiveCredentials]:
     """Fetch the credentials once, if the vault answers, and keep them up to date until the context
     ends. `beside`: of other workers that serve; then the vault has to answer.
@@ -48,12 +58,11 @@ async def live_credentials(
     If the vault answers and holds credentials: UsageError without a master key, OperationError if
     none of the master keys is the right one.
     """
-    source = VaultSource(vault, envelope)
     held: list[Report] = []
     sync = Sync(source, poll, held.append)
     if not await sync.check() and isinstance(sync.problem, WrongMasterKeyError):
         # Said once, as the reason why the process ends.
-        if not envelope.keys.ids:
+        if not source.has_master_key:
             raise UsageError(_NO_KEY)
         raise OperationError(str(sync.problem))
     for report in held:

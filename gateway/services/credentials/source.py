@@ -1,5 +1,6 @@
 """The vault as a source of credentials: reads and decrypts what was written since last time."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from gateway.crypto.envelope import (
 )
 from gateway.domain.credentials import Credential
 from gateway.domain.errors import StoreError
-from gateway.store.vault import VaultStore, Written
+from gateway.store.vault import VaultNews, VaultStore, Written
 
 
 class WrongMasterKeyError(SourceError):
@@ -23,17 +24,37 @@ class VaultSource:
     waits = False
 
     def __init__(
-        self, store: VaultStore, envelope: Envelope, clock: Callable[[], float] = time.monotonic
+        self,
+        store: VaultStore,
+        news: VaultNews,
+        envelope: Envelope,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
+        self._news = news
         self._envelope = envelope
         self._clock = clock
         self._ahead = 0.0
+        self._heard = 0
+
+    @property
+    def has_master_key(self) -> bool:
+        return bool(self._envelope.keys.ids)
 
     def now(self) -> float:
         """Return Unix seconds by Redis' clock, as last observed. Rotations set the end of a grace
         period by that clock, and a worker's own may be hours off."""
         return self._clock() + self._ahead
+
+    async def until_news(self, since: int, seconds: float) -> None:
+        ends = time.monotonic() + seconds
+        # `since` alone would be told the same again and again after somebody set the revision back.
+        heard = self._heard = max(since, self._heard)
+        while self._heard == heard and (left := ends - time.monotonic()) > 0:
+            try:
+                self._heard = await self._news.after(heard, left)
+            except StoreError:
+                await asyncio.sleep(left)
 
     async def fetch(self, since: int, wait: float) -> Changes:
         try:

@@ -44,11 +44,13 @@ async def resolved(settings: StoreSettings) -> AsyncIterator[StoreSettings]:
 
 
 @asynccontextmanager
-async def open_store(settings: StoreSettings) -> AsyncIterator[Redis]:
-    """Yield a client for everything except the hot path."""
+async def open_store(settings: StoreSettings, held_back: float = 0.0) -> AsyncIterator[Redis]:
+    """Yield a client for everything except the hot path. `held_back`: for how many seconds its
+    commands let Redis hold back a reply."""
     async with resolved(settings) as found:
         url = read_url(found.url or "")
         options = {**_options(settings), "decode_responses": True}
+        options["socket_timeout"] += held_back
         if url.kind is Kind.SENTINEL:
             async with master_client(url, options) as client:
                 yield client

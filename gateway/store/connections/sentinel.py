@@ -115,7 +115,7 @@ def master_pool(
 @asynccontextmanager
 async def master_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator[Redis]:
     """Yield a client whose connections follow the master."""
-    sentinels = sentinels_of(url, options["socket_timeout"])
+    sentinels = sentinels_of(url, options["socket_connect_timeout"])
     pool = master_pool(sentinels, url, options)
     client: Redis = Redis.from_pool(pool)
     watching = background(_follow(pool))

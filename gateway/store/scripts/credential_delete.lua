@@ -1,4 +1,5 @@
--- KEYS: record, revision, changes, gone. ARGV: SHA-1 of the record that was read; id; its version.
+-- KEYS: record, revision, changes, gone, news.
+-- ARGV: SHA-1 of the record that was read; id; its version.
 -- Returns 1, or 0 if somebody else has written meanwhile: a successor would get a version number
 -- that was in use by then.
 -- What stays tells pollers that it is gone, and a successor which version it continues.
@@ -13,4 +14,6 @@ local revision = string.format('%.0f', math.max(before + 1, time[1] * 1000000 + 
 redis.call('SET', KEYS[2], revision)
 redis.call('ZADD', KEYS[3], revision, ARGV[2])
 redis.call('HSET', KEYS[4], ARGV[2], ARGV[3])
+-- May fail: it only saves whoever waits the rest of a poll.
+redis.pcall('XADD', KEYS[5], 'MAXLEN', 1, revision, 'r', '')
 return 1

@@ -1,4 +1,5 @@
--- KEYS: record, revision, changes, gone. ARGV: SHA-1 of the record that was read, or ''; id; record.
+-- KEYS: record, revision, changes, gone, news.
+-- ARGV: SHA-1 of the record that was read, or ''; id; record.
 -- Returns the vault's new revision, or '' where somebody else has written meanwhile.
 local present = redis.call('GET', KEYS[1])
 if (present and redis.sha1hex(present) or '') ~= ARGV[1] then return '' end
@@ -12,4 +13,6 @@ redis.call('SET', KEYS[1], ARGV[3])
 redis.call('SET', KEYS[2], revision)
 redis.call('ZADD', KEYS[3], revision, ARGV[2])
 redis.call('HDEL', KEYS[4], ARGV[2])
+-- May fail: it only saves whoever waits the rest of a poll.
+redis.pcall('XADD', KEYS[5], 'MAXLEN', 1, revision, 'r', '')
 return revision
