@@ -131,7 +131,7 @@ async def test_the_check_says_of_a_credential_what_a_gateway_would(
     assert live == [
         "",
         "a credential of type custom cannot be sent as a whole",
-        "there is no credential 'bait': 'gateway credentials set bait' makes one",
+        "the credential 'bait' is a decoy and put into no call: name another",
     ]
     assert code == 1
     assert [line.split(": ", 1)[1] for line in said.splitlines()] == live[1:]

@@ -133,7 +133,8 @@ def mistake(
     """
     kind = TYPES[type_name]
     if kind.decoy:
-        return missing(reference)
+        # Only operators read this, who see a credential's type in `credentials list` too.
+        return f"the credential {reference.name!r} is a decoy and put into no call: name another"
     if kind.pull_only:
         return (
             f"the credential {reference.name!r} of type {type_name} is pulled by agents, and put "

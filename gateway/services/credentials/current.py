@@ -115,7 +115,7 @@ class LiveCredentials:
         if not self.ready:
             return ()
         broken = dict.fromkeys(map(str, self.broken))
-        known = {str(c.id): (c.type, tuple(c.current.fields)) for c in self.known.values()}
+        known = {str(c.id): (c.type, tuple(c.current.fields)) for c in self._sync.known.values()}
         return unmet(policies.mentions, broken | known)
 
 

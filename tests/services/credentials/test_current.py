@@ -82,7 +82,7 @@ async def test_a_decoy_is_found_by_nobody_and_whoever_asks_for_it_is_told_of(
     ]
     assert [one.decoy for one in denials] == ["bait", ""]
     reference = parse("${credentials.bait}").references[0]
-    assert problem_of(credentials, reference).startswith("there is no credential 'bait': ")
+    assert "'bait' is a decoy" in problem_of(credentials, reference)
 
 
 async def test_what_becomes_a_decoy_is_gone_with_the_next_check(client: Redis) -> None:
