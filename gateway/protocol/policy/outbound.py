@@ -1,9 +1,9 @@
 """Build services and models from sections of policy files."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from pathlib import PurePath
 
-from gateway.domain.policies.problems import Problem
+from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.providers import UPSTREAMS, dialect_of, provider_of
 from gateway.domain.policies.references import Template
 from gateway.domain.policies.services import Dialect, Inject, Sign
@@ -53,23 +53,27 @@ def _proof(credential: Template | None, dialect: Dialect) -> tuple[tuple[str, Te
     return (("Authorization", Template(("Bearer ", *credential.parts))),)
 
 
-def unusable_fallbacks(policies: Policies, unclear: Set[str]) -> tuple[Problem, ...]:
-    """Return problems of fallbacks that do not exist or speak another dialect. `unclear`: models
-    whose dialect is not known, because their provider is not."""
+def unusable_fallbacks(
+    policies: Policies, written: Iterable[tuple[str, str, Place]], unclear: Set[str]
+) -> tuple[Problem, ...]:
+    """Return problems of fallbacks that do not exist or speak another dialect.
+
+    `written`: each model and fallback of it, and where this is written. `unclear`: models whose
+    dialect is not known, because their provider is not.
+    """
     found = []
-    for model in policies.models.values():
-        for name in model.fallback:
-            other = policies.models.get(name)
-            message = ""
-            if f"models/{name}" not in policies.origins or other is model:
-                message = f"the fallback {name!r} is no other model"
-            elif other is None or not unclear.isdisjoint((name, model.name)):
-                # That model has a problem of its own, which is reported.
-                continue
-            elif other.dialect is not model.dialect:
-                message = f"the fallback {name!r} speaks another dialect than {model.name!r}"
-            if message:
-                found.append(policies.problem(model, message))
+    for of, name, place in written:
+        model, other = policies.models.get(of), policies.models.get(name)
+        if model is None or name not in model.fallback:
+            # It has a problem of its own, which is reported. So has the other one below.
+            continue
+        if f"models/{name}" not in policies.origins or other is model:
+            found.append(Problem(place, f"the fallback {name!r} is no other model"))
+        elif other is None or not unclear.isdisjoint((name, of)):
+            continue
+        elif other.dialect is not model.dialect:
+            message = f"the fallback {name!r} speaks another dialect than {of!r}"
+            found.append(Problem(place, message))
     return tuple(found)
 
 

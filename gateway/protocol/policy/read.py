@@ -66,7 +66,8 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     places, twice = _places(trees)
     mentioned, senseless = mentions(trees)
     built = _build(parsed, _revision(files), places, mentioned)
-    wrong = {*problems, *twice, *senseless, *unusable_fallbacks(built, _of_no_provider(trees))}
+    unusable = unusable_fallbacks(built, _fallbacks(trees), _of_no_provider(trees))
+    wrong = {*problems, *twice, *senseless, *unusable}
     if wrong:
         return Loaded(None, tuple(sorted(wrong)), readable=built)
     warnings = (*_unbound(trees, places), *shadows(trees), *literals(trees))
@@ -142,6 +143,15 @@ def _of_no_provider(trees: Iterable[Tree]) -> set[str]:
             if provider not in PROVIDERS:
                 found.add(name)
     return found
+
+
+def _fallbacks(trees: Iterable[Tree]) -> Iterator[tuple[str, str, Place]]:
+    """Yield each model and fallback of it, and where this is written."""
+    for tree in trees:
+        for i, model in _models(tree):
+            names = tree.data["models"][i].get("fallback")
+            for j, name in enumerate(names if isinstance(names, list) else ()):
+                yield model, str(name), tree.place(("models", i, "fallback", j))
 
 
 def _definitions(tree: Tree) -> Iterator[tuple[str, Place]]:

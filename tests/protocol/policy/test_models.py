@@ -57,15 +57,16 @@ CREDENTIAL = "credential: '${credentials.a_key}'"
             "3:5: credentials would go to a.example.com in clear",
         ),
         (
-            [f"{{name: gpt-4, {CREDENTIAL}, fallback: [gpt-5]}}"],
-            "3:12: the fallback 'gpt-5' is no other model",
+            ["{name: gpt-4, fallback: [gpt-5], " + CREDENTIAL + "}"],
+            "3:30: the fallback 'gpt-5' is no other model",
         ),
         (
             [
-                f"{{name: gpt-4, {CREDENTIAL}, fallback: [claude-x]}}",
+                "{name: gpt-4, fallback: [gpt-4o, claude-x], " + CREDENTIAL + "}",
+                f"{{name: gpt-4o, {CREDENTIAL}}}",
                 f"{{name: claude-x, {CREDENTIAL}}}",
             ],
-            "3:12: the fallback 'claude-x' speaks another dialect than 'gpt-4'",
+            "3:38: the fallback 'claude-x' speaks another dialect than 'gpt-4'",
         ),
         (
             [f"{{name: gpt-4, {CREDENTIAL}}}", f"{{name: gpt-4, {CREDENTIAL}}}"],
@@ -89,7 +90,7 @@ def test_a_fallback_is_told_beside_other_mistakes_unless_it_is_one_itself() -> N
     )
     of_fallbacks = [one.partition("the fallback ")[2] for one in found if "the fallback" in one]
     assert of_fallbacks == [
-        "'claude-x' speaks another dialect than 'gpt-4'",
         "'gpt-5' is no other model",
+        "'claude-x' speaks another dialect than 'gpt-4'",
     ]
     assert len(found) == 5, found
