@@ -178,6 +178,14 @@ def test_json_without_the_one_field_is_kept_whole_and_that_is_said(
     assert kept.code == 0 and "whole" not in kept.said
 
 
+def test_a_variable_that_no_shell_replaced_is_kept_and_that_is_said(vault: VaultCommands) -> None:
+    for text in ("$OPENAI_API_KEY", "${OPENAI_API_KEY}", "os.environ/OPENAI_API_KEY"):
+        made = vault("set", "aa", "--type", "api_key", value=text)
+        assert made.code == 0 and "looks like an environment variable" in made.said
+        assert "OPENAI" not in made.said
+    assert "variable" not in vault("set", "aa", "--type", "api_key", value="$ecret").said
+
+
 def test_a_value_may_be_in_a_file(vault: VaultCommands) -> None:
     (vault.folder / "value").write_text('{"username": "u", "password": "p"}\n')
     made = vault("set", "bb", "--type", "basic", "--json", "--from-file", "value")

@@ -10,6 +10,7 @@ import click
 from gateway.cli.output import note
 from gateway.domain.credentials import TYPES, CredentialId, CredentialType, parse_id
 from gateway.domain.errors import UsageError
+from gateway.domain.policies.references import is_variable
 from gateway.protocol import strict_json
 
 LONGEST = 1_000_000
@@ -57,6 +58,11 @@ def read_fields(type_name: str, from_file: Path | None) -> dict[str, str]:
     if from_file is None and sys.stdin.isatty():
         return _prompted(kind)
     text = _text(from_file)
+    if is_variable(text):
+        note(
+            "This looks like an environment variable, and is kept as it stands: a shell puts in "
+            "its value only outside of single quotes."
+        )
     return _parsed(kind, text)
 
 

@@ -10,6 +10,14 @@ from gateway.domain.errors import Code, Denied
 OPEN = "${"
 _ESCAPED = "$${"
 _OURS = re.compile(r"\$\{(?:credentials|user)(?=[.}]|\Z)", re.ASCII)
+# As shells and other gateways write what they replace, alone or behind a scheme such as Bearer.
+_VARIABLE = re.compile(
+    r"(\S+ )?(os\.environ/\S+|\$[A-Z_][A-Z0-9_]*|\$\{[A-Z_][A-Z0-9_]*\})", re.ASCII
+)
+NO_VARIABLE = (
+    "no environment variable is read here: put its value into the vault, and write "
+    "${credentials.NAME}"
+)
 _SHAPE = "write ${credentials.NAME}, ${credentials.NAME.FIELD} or ${user.NAME.FIELD}"
 
 
@@ -82,6 +90,11 @@ def read(text: str, *, strict: bool = True) -> tuple[Template, list[str]]:
     return Template((*parts, literal) if literal else tuple(parts)), wrong
 
 
+def is_variable(text: str) -> bool:
+    """Whether `text` looks like an environment variable that is to be replaced by its value."""
+    return _VARIABLE.fullmatch(text) is not None
+
+
 def _sentence(problem: ValueError, count: int, text: str) -> str:
     # If there are several, tell the mistake by its number: its text may be a secret value.
     several = text.find(OPEN) != text.rfind(OPEN)
@@ -91,6 +104,8 @@ def _sentence(problem: ValueError, count: int, text: str) -> str:
 def _reference(written: str) -> Reference:
     if not written.endswith("}"):
         raise ValueError(f"a reference is not closed by '}}': {_SHAPE}; a literal '${{' is '$${{'")
+    if is_variable(written):
+        raise ValueError(f"{NO_VARIABLE}; a literal '${{' is '$${{'")
     kind, *names = written[len(OPEN) : -1].split(".", 2)
     if kind not in ("credentials", "user") or not names:
         raise ValueError(f"this is no reference: {_SHAPE}; a literal '${{' is '$${{'")

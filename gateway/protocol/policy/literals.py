@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gateway.domain.policies.problems import Problem
-from gateway.domain.policies.references import OPEN
+from gateway.domain.policies.references import NO_VARIABLE, OPEN, is_variable
 from gateway.protocol.policy.tree import Path, Tree
 
 _NAME_OF_SECRETS = re.compile(r"authorization|cookie|.*(key|token|secret|password)", re.IGNORECASE)
@@ -15,16 +15,20 @@ _LITERAL = (
 
 
 def literals(trees: Iterable[Tree]) -> tuple[Problem, ...]:
-    """Return a warning for each injected value without a reference whose name is one of secrets, in
-    files that are known to be valid."""
-    return tuple(Problem(tree.place(at), _LITERAL) for tree in trees for at in _found(tree.data))
+    """Return a warning for each injected value that is a variable of the environment, or has no
+    reference although its name is one of secrets, in files that are known to be valid."""
+    return tuple(
+        Problem(tree.place(at), NO_VARIABLE if is_variable(text) else _LITERAL)
+        for tree in trees
+        for at, text in _injected(tree.data)
+        if is_variable(text) or (OPEN not in text and _NAME_OF_SECRETS.fullmatch(str(at[-1])))
+    )
 
 
-def _found(data: object) -> Iterator[Path]:
+def _injected(data: object) -> Iterator[tuple[Path, str]]:
     file = data if isinstance(data, dict) else {}
     for section in ("services", "tools"):
         for name, callee in file.get(section, {}).items():
             for part, fields in callee.get("inject", {}).items():
                 for field, text in fields.items() if isinstance(fields, dict) else ():
-                    if OPEN not in text and _NAME_OF_SECRETS.fullmatch(field):
-                        yield section, name, "inject", part, field
+                    yield (section, name, "inject", part, field), text

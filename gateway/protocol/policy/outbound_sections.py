@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from gateway.domain.policies.providers import provider_of
+from gateway.domain.policies.references import NO_VARIABLE, is_variable
 from gateway.domain.policies.services import Scheme
 from gateway.protocol.policy.sections import (
     PathsSection,
@@ -138,6 +139,8 @@ class ModelSection(Section):
         if provider != "compatible" and self.credential is None:
             raise ValueError("'credential' is missing: what is sent to the provider")
         if self.credential is not None and not self.credential.references:
+            if is_variable(str(self.credential)):
+                raise ValueError(NO_VARIABLE)
             raise ValueError(
                 "'credential' is a value as it stands, which everybody reads who reads this file: "
                 "keep it in the vault, and write ${credentials.NAME}"

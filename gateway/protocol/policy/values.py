@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from gateway.domain import units
 from gateway.domain.keys import limits, scopes
 from gateway.domain.policies.cors import ANY_ORIGIN
-from gateway.domain.policies.references import OPEN, Reference, Template
+from gateway.domain.policies.references import NO_VARIABLE, OPEN, Reference, Template, is_variable
 from gateway.domain.policies.references import parse as parse_template
 from gateway.domain.policies.routes import pattern_problem
 from gateway.domain.policies.snapshot import PATH_ODDITIES, Upstream
@@ -171,6 +171,8 @@ def _header_template(text: str) -> Template:
 def _whole_credential(text: str) -> Reference:
     template = parse_template(text)
     if len(template.parts) != 1 or not template.references or template.references[0].field:
+        if is_variable(text):
+            raise ValueError(NO_VARIABLE)
         raise ValueError("this names a whole credential, such as ${credentials.aws}")
     return template.references[0]
 

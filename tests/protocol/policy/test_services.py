@@ -86,6 +86,7 @@ services:
         ("inject: {query: {'': a}}", "this must not be empty"),
         (f"inject: {{query: {{{'k' * 129}: a}}}}", "this is longer than 128 characters"),
         ("inject: {hedders: {}}", "5:14: unknown field 'hedders': did you mean 'headers'?"),
+        ("inject: {credential: os.environ/CRM_KEY}", "5:26: no environment variable is read here"),
         ("sign: {credential: '${credentials.a_b}'}", "5:5: 'scheme' is missing"),
         ("sign: {scheme: aws4, credential: '${credentials.a_b.c}'}", "5:38: this names a whole"),
         ("sign: {scheme: aws4, credential: 'x ${credentials.a_b}'}", "5:38: this names a whole"),
