@@ -10,7 +10,7 @@ from gateway.domain.keys.scopes import is_name
 from gateway.domain.policies.services import Dialect
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import boundary_of, field
-from gateway.protocol.http.request import Header, bad_request
+from gateway.protocol.http.request import Header, bad_request, values_of
 from gateway.protocol.http.target import parameter_names
 from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
 
@@ -43,6 +43,9 @@ _CALLS = frozenset(
 _MODEL = frozenset({"model"})
 _NO_MODEL = (
     "The body has to be a JSON object, or a form, whose 'model' names a model of the gateway."
+)
+_COMPRESSED = (
+    "The body has a Content-Encoding, and the gateway decompresses nothing: send it uncompressed."
 )
 MOST_BESIDE = 8
 _NO_NAME = (
@@ -99,6 +102,11 @@ def check_query(query: bytes) -> None:
 
 def read_prompt(body: bytes, headers: Iterable[Header] = ()) -> Prompt:
     """Return what the body asks for; raise Denied(bad_request) if it names no model."""
+    headers = tuple(headers)
+    # Neither the beginning of a JSON object nor that of a form. If it is one of them, it is read:
+    # some clients name an encoding that they do not apply.
+    if body.lstrip()[:1] not in b"{-" and values_of(headers, b"content-encoding"):
+        raise bad_request(_COMPRESSED)
     boundary = boundary_of(headers)
     members: Mapping[str, Any] = _in_json(body) if boundary is None else {}
     name = members.get("model") if boundary is None else field(body, boundary, "model")

@@ -1,6 +1,8 @@
 """Which model a body asks for: in one way, whoever reads it, or not at all."""
 
+import gzip
 import json
+import zlib
 
 import pytest
 
@@ -136,6 +138,16 @@ def test_a_model_is_called_at_the_paths_that_are_calls_alone(
     found = read_path(path.encode())
     assert (found.dialect, found.path, found.listed) == (dialect, left.encode(), listed)
     assert found.is_call is is_call
+
+
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=x"])
+def test_a_compressed_body_is_refused_as_one(kind: str) -> None:
+    headers = [(b"Content-Type", kind.encode()), (b"Content-Encoding", b"deflate")]
+    for squeezed in (gzip.compress(b'{"model": "a"}'), zlib.compress(b'{"model": "a"}')):
+        with pytest.raises(Denied, match="send it uncompressed"):
+            read_prompt(squeezed, headers)
+        with pytest.raises(Denied, match=r"'model' names a model|can be read in one way only"):
+            read_prompt(squeezed, headers[:1])
 
 
 def test_what_was_read_as_json_is_told_to_be_json_and_a_form_is_left_as_it_is() -> None:
