@@ -26,10 +26,12 @@ class KeyPage(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ShownKey(KeyView):
-    """A key with the times at which its secrets were last used."""
+    """A key with the times at which its secrets were last used, and at which Redis removes the
+    record by itself (EXPIRE)."""
 
     last_used_at: int | None
     previous_last_used_at: int | None
+    removed_at: int | None
 
 
 class ListQuery(Input):
@@ -60,8 +62,12 @@ async def show(backend: Backend, call: Call) -> Answer:
     if record is None:
         raise no_key(call.parts["id"])
     used = await keys.last_used(record.id)
-    seen = asdict(view(record, await keys.now()))
-    shown = ShownKey(**seen, last_used_at=used.current, previous_last_used_at=used.previous)
+    shown = ShownKey(
+        **asdict(view(record, await keys.now())),
+        last_used_at=used.current,
+        previous_last_used_at=used.previous,
+        removed_at=await keys.removed_at(record.id),
+    )
     return Answer(shown, headers=(("ETag", f'"{revision}"'),))
 
 

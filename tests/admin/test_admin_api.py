@@ -521,6 +521,15 @@ async def test_usage_is_told_by_time_and_by_name(world: World, ask: Ask, admin: 
         assert (await ask(admin, "GET", f"/keys/{key_id}/usage?last=3")).status == status
 
 
+async def test_a_key_is_shown_with_when_redis_removes_it(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    key = await world.issue("agents/*")
+    assert (await ask(admin, "GET", f"/keys/{key.id}")).json["removed_at"] is None
+    await world.client.expireat(world.record(key), 4_000_000_000)
+    assert (await ask(admin, "GET", f"/keys/{key.id}")).json["removed_at"] == 4_000_000_000
+
+
 async def test_a_key_is_shown_with_when_each_of_its_secrets_was_last_used(
     world: World, ask: Ask, admin: Key
 ) -> None:

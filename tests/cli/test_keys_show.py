@@ -13,7 +13,7 @@ LISTED = {
     *("state", "problem", "expires_at", "grace_until", "created_at", "created_by", "rotated_at"),
     "revoked_at",
 }
-SHOWN = LISTED | {"effective_limits", "last_used_at", "previous_last_used_at"}
+SHOWN = LISTED | {"effective_limits", "last_used_at", "previous_last_used_at", "removed_at"}
 
 
 async def test_list_goes_page_by_page_and_filters(keys: Commands, client: Redis) -> None:
@@ -40,15 +40,15 @@ async def test_list_goes_page_by_page_and_filters(keys: Commands, client: Redis)
     assert "--after 000000000001" in table.said
 
 
-async def test_show_tells_people_when_redis_removes_the_record(
-    keys: Commands, client: Redis
-) -> None:
+async def test_show_tells_when_redis_removes_the_record(keys: Commands, client: Redis) -> None:
     key = keys.create()
-    assert "Redis removes" not in keys("show", key.id).said
+    assert "Redis will remove" not in keys("show", key.id).said
+    assert keys("show", key.id, "--json").json["removed_at"] is None
     await client.expireat(f"gw:key:{{{key.id}}}", 4_000_000_000)
     shown = keys("show", key.id)
     assert "Redis will remove this record at 2096-10-02 07:06:40 UTC" in shown.said
-    assert set(keys("show", key.id, "--json").json) == SHOWN
+    told = keys("show", key.id, "--json")
+    assert set(told.json) == SHOWN and told.json["removed_at"] == 4_000_000_000
     _, _, step = shown.said.partition("to keep it: gateway ")
     assert keys.gateway(*shlex.split(step)).code == 0
     assert await client.ttl(f"gw:key:{{{key.id}}}") == -1

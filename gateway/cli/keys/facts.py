@@ -14,11 +14,15 @@ from gateway.domain.policies.plans import Plan
 from gateway.store.key_reader import LastUsed
 
 TIMES = {"expires_at", "grace_until", "created_at", "rotated_at", "revoked_at"}
-TIMES |= {"last_used_at", "previous_last_used_at"}
+TIMES |= {"last_used_at", "previous_last_used_at", "removed_at"}
 
 
 def all_facts(
-    record: KeyRecord, key: KeyView, used: LastUsed, plans: Mapping[str, Plan] | None
+    record: KeyRecord,
+    key: KeyView,
+    used: LastUsed,
+    removed_at: int | None,
+    plans: Mapping[str, Plan] | None,
 ) -> dict[str, Any]:
     """Return what `show` prints as JSON. `effective_limits` is null if the policies cannot be read;
     it leaves out a plan that is not enforced."""
@@ -28,6 +32,7 @@ def all_facts(
         "effective_limits": limits,
         "last_used_at": used.current,
         "previous_last_used_at": used.previous,
+        "removed_at": removed_at,
     }
 
 

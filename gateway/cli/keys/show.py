@@ -83,10 +83,11 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
     async def work(keys: AuditedKeys) -> dict[str, Any]:
         record = await find_key(keys, key_id)
         key = view(record, await keys.now())
-        if not as_json and (removed := await keys.removed_at(key_id)) is not None:
+        removed = await keys.removed_at(key_id)
+        if removed is not None and not as_json:
             keep = f"gateway redis -- PERSIST '{keys.name(key_id)}'"
             note(f"Redis will remove this record at {moment(removed)}; to keep it: {keep}")
-        return all_facts(record, key, await keys.last_used(key_id), plans)
+        return all_facts(record, key, await keys.last_used(key_id), removed, plans)
 
     print_key(with_keys(store, work), as_json=as_json)
 
