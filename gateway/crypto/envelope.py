@@ -109,7 +109,10 @@ class Envelope:
 
     def open(self, credential: CredentialId, blob: bytes) -> Credential:
         """Return the credential in `blob`, stored under this id; BrokenCredentialError if
-        altered."""
+        altered. Empty: the record is lost."""
+        if not blob:
+            what = "its record is gone, or of another type in Redis, and nobody deleted it"
+            raise BrokenCredentialError(credential, what)
         try:
             record = _read(blob)
         except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ their ids, for those who wait for the next.
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from hashlib import sha1
 
@@ -65,12 +65,20 @@ class VaultStore:
             found |= {i: v for i, v in zip(batch, values, strict=True) if v is not None}
         return found
 
+    async def read_written(self, ids: Collection[CredentialId]) -> dict[CredentialId, bytes]:
+        """Return the records of these ids, all of which were written once, without those that were
+        deleted. Empty: the record is gone or of another type in Redis, and no command did that."""
+        found = await self.read(ids)
+        missing = [i for i in ids if i not in found]
+        versions = await self.last_versions(missing)
+        return found | {i: b"" for i, v in zip(missing, versions, strict=True) if v is None}
+
     async def get(self, credential: CredentialId) -> bytes | None:
         return (await self.read([credential])).get(credential)
 
     async def put(self, credential: CredentialId, record: bytes, before: bytes | None) -> bool:
         """Write `record` in place of `before`; False if another record is there by now."""
-        arguments = ("" if before is None else _digest(before), str(credential), record)
+        arguments = (_digest(before or b""), str(credential), record)
         return bool(await run(self._client, "credential_put", self._keys(credential), arguments))
 
     async def delete(self, credential: CredentialId, record: bytes, version: int) -> bool:
@@ -119,7 +127,7 @@ def _base(prefix: str) -> str:
 
 
 def _digest(record: bytes) -> str:
-    return sha1(record, usedforsecurity=False).hexdigest()
+    return sha1(record, usedforsecurity=False).hexdigest() if record else ""
 
 
 def _number(value: bytes | None) -> int:

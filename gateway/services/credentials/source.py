@@ -11,7 +11,7 @@ from gateway.crypto.envelope import (
     Envelope,
     UnknownMasterKeyError,
 )
-from gateway.domain.credentials import Credential
+from gateway.domain.credentials import Credential, CredentialId
 from gateway.domain.errors import StoreError
 from gateway.store.vault import VaultNews, VaultStore, Written
 
@@ -59,16 +59,10 @@ class VaultSource:
     async def fetch(self, since: int, wait: float) -> Changes:
         try:
             written, whole = await self._written(since)
-            records = await self._store.read(name for name, _ in written.ids)
-            missing = [name for name, _ in written.ids if name not in records]
-            versions = await self._store.last_versions(missing)
+            records = await self._store.read_written([name for name, _ in written.ids])
         except StoreError as problem:
             raise SourceError(str(problem)) from None
-        broken = {
-            name: f"The record of credential '{name}' is gone, and nobody deleted it."
-            for name, version in zip(missing, versions, strict=True)
-            if version is None
-        }
+        broken: dict[CredentialId, str] = {}
         opened: list[Credential] = []
         unknown: set[str] = set()
         for name, revision in written.ids:
@@ -84,7 +78,7 @@ class VaultSource:
                 broken[name] = str(problem)
         if unknown and not opened and (whole or not since):
             raise WrongMasterKeyError(self._envelope.keys.mismatch(unknown))
-        removed = tuple((n, r) for n, r in written.ids if n not in records and n not in broken)
+        removed = tuple((n, r) for n, r in written.ids if n not in records)
         return Changes(written.revision, tuple(opened), removed, broken, whole)
 
     async def _written(self, since: int) -> tuple[Written, bool]:

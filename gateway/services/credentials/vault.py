@@ -154,7 +154,7 @@ class Vault:
     async def views(self, ids: Sequence[CredentialId]) -> list[CredentialView]:
         """Return the views of these, in this order, without those that do not exist."""
         now = await self._store.now()
-        records = await self._store.read(ids)
+        records = await self._store.read_written(ids)
         there = (name for name in ids if name in records)
         return [
             self._view(name, records[name], now) async for name in cooperatively(there, IN_ONE_TURN)
@@ -217,10 +217,11 @@ class Vault:
         return [name for name, version in zip(ids, deleted, strict=True) if version is None]
 
     async def _read(self, name: CredentialId) -> bytes:
+        """Return the record, empty if it is lost; MissingError if there is no such credential."""
         record = await self._store.get(name)
-        if record is None:
+        if record is None and name not in await self._written():
             raise MissingError(f"There is no credential '{name}'.")
-        return record
+        return record or b""
 
     async def _next_number(self, name: CredentialId, before: bytes | None) -> int:
         if before is not None:

@@ -1,10 +1,12 @@
 -- KEYS: record, revision, changes, gone, news.
--- ARGV: SHA-1 of the record that was read; id; its version.
+-- ARGV: SHA-1 of the record that was read, or ''; id; its version.
 -- Returns 1, or 0 if somebody else has written meanwhile: a successor would get a version number
 -- that was in use by then.
 -- What stays tells pollers that it is gone, and a successor which version it continues.
-local present = redis.call('GET', KEYS[1])
-if not present or redis.sha1hex(present) ~= ARGV[1] then return 0 end
+-- A value of another type counts as no record, and goes too.
+local present = redis.pcall('GET', KEYS[1])
+if type(present) == 'table' then present = false end
+if (present and redis.sha1hex(present) or '') ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 local time = redis.call('TIME')
 local before = tonumber(redis.call('GET', KEYS[2]) or '0') or 0

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.errors import MissingError, OperationError, StoreError, UsageError
-from gateway.services.credentials.vault import Vault
+from gateway.services.credentials.vault import State, Vault
 from gateway.store.vault import VaultStore
 
 NAME, OLD, NEW = CredentialId("crm"), b"m" * 32, b"n" * 32
@@ -132,6 +132,28 @@ async def test_what_is_set_is_all_that_is_there_and_counts_on_also_after_a_delet
     with pytest.raises(MissingError):
         await place.vault.show(NAME)
     assert (await place.vault.set(CRM)).version == 4
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["set anew", "deleted"])
+@pytest.mark.parametrize("pushed", [True, False], ids=["a list", "nothing"])
+async def test_a_record_that_was_lost_by_hand_is_shown_as_broken_until_an_act_ends_that(
+    pushed: bool, again: bool, place: Place, client: Redis
+) -> None:
+    name = place.store.name(NAME)
+    await client.delete(name)
+    if pushed:
+        await client.rpush(name, "of somebody's own")
+    (listed,) = await place.vault.all()
+    assert listed == await place.vault.show(NAME)
+    assert listed.state is State.BROKEN and "nobody deleted it" in listed.problem
+    with pytest.raises(OperationError, match="nobody deleted it"):
+        await place.vault.rotate(NAME, {"password": "q"}, 0)
+    if again:
+        await place.vault.set(CRM)
+        assert (await place.opened()).current == CRM.current
+    else:
+        await place.vault.delete(NAME)
+        assert (await place.vault.all(), await client.exists(name)) == ([], 0)
 
 
 async def test_what_is_of_no_use_is_neither_written_nor_recorded(place: Place) -> None:
