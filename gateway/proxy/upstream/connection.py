@@ -208,7 +208,10 @@ class UpstreamConnection(Stream):
             self._end_body()
 
     def _take(self, message: RawResponseMessage, payload: Body) -> None:
-        if 100 <= message.code < 200 and message.code != 101:
+        if message.version.major != 1:
+            # The parser reads HTTP/0.9 and 2.0 as well, whose framing is another one.
+            self._fail(Denied(Code.UPSTREAM_PROTOCOL))
+        elif 100 <= message.code < 200 and message.code != 101:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 self._fail(Denied(Code.UPSTREAM_PROTOCOL))

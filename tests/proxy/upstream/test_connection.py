@@ -99,6 +99,10 @@ WHOLE = HEAD + b"Content-Length: 2\r\n\r\nok"
         (b"\r\n" + WHOLE, b"ok", True),
         (HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok", False),
+        *(
+            (b"HTTP/%b 200 OK\r\nContent-Length: 2\r\n\r\nok" % version, None, False)
+            for version in (b"0.9", b"2.0", b"3")
+        ),
         (WHOLE + WHOLE, b"ok", False),
         (HEAD + b"Content-Length: 2\n\r\nokok\r\n\r\n", None, False),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\nok", None, False),
