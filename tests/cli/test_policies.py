@@ -363,8 +363,11 @@ def test_explain_tells_which_name_was_meant(commands: Commands) -> None:
     assert "action" not in told("http://a.test/agents/none/x")
     assert told("/nowhere/at/all")["agent"] == "the policies have none at this address"
     words = ("policy", "explain", "--key", key, "--url", "/tools/fcc/mcp", "--tool", "list")
-    refused = commands.gateway(*words)
-    assert refused.code == 2 and "no policy has tools/fcc; did you mean tools/fc?" in refused.said
+    told_of_none = commands.gateway(*words, "--json").json
+    assert (told_of_none["code"], told_of_none["status"]) == ("not_found", 404)
+    assert "no policy has tools/fcc; did you mean tools/fc?" in commands.gateway(*words).out
+    misplaced = commands.gateway(*words[:-3], "/services/fc/mcp", "--tool", "list")
+    assert misplaced.code == 2 and "/tools/NAME/mcp" in misplaced.said
 
 
 def test_a_whole_key_is_no_id_and_is_not_repeated(commands: Commands) -> None:

@@ -233,10 +233,10 @@ def _located(head: RequestHead, question: Question, policies: Policies) -> Locat
     if not question.tool:
         return located
     if not isinstance(located.callee, ToolServer):
-        server = asked_for(located, head)
-        absent = unknown_name(server, policies) if server and server.kind == "tools" else None
-        wanted = "this URL is not the one of a server of tools: /tools/NAME/mcp."
-        raise UsageError(f"--tool: {absent or wanted}")
+        asked = asked_for(located, head)
+        if asked is not None and asked.kind == "tools" and unknown_name(asked, policies):
+            return located
+        raise UsageError("--tool: this URL is not the one of a server of tools: /tools/NAME/mcp.")
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}
     return locate_tools(located.callee, head.method, read(encode(message)))
 
