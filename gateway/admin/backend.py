@@ -88,4 +88,5 @@ class Backend:
 
     def explainer(self) -> Explainer:
         keys = KeyReader(self.client, self.prefix)
-        return Explainer(self.policies(), keys, self.admission, self.powers_at)
+        check = self.credentials.check_usable
+        return Explainer(self.policies(), keys, self.admission, self.powers_at, check)

@@ -9,7 +9,7 @@ from gateway.admin.fields import KeyId
 from gateway.admin.routing import Answer, ApiError, Call, Input, Routes
 from gateway.domain.policies.problems import Problem
 from gateway.protocol.policy.read import read_policies
-from gateway.services.admission.explain import Question
+from gateway.services.admission.question import Question
 from gateway.services.admission.steps import Step
 from gateway.services.policies.diff import PolicyDiff
 from gateway.services.policies.diff import diff as compare

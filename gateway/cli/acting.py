@@ -59,7 +59,7 @@ def with_acts(store: StoreSettings, work: Callable[[Redis, Acts], Awaitable[T]])
 def with_vault(store: StoreSettings, work: Callable[[Vault], Awaitable[T]]) -> T:
     """Run `work` on the vault, which a command on this machine may make."""
     keep_private()
-    return _run(store, vault_of_command(store), work)
+    return asyncio.run(_run(store, vault_of_command(store), work))
 
 
 def check_vault(
@@ -69,24 +69,27 @@ def check_vault(
     if not may_ask_vault(store):
         return ()
     url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
-    place = store or read_store_settings(url, None)
-    return _run(place, VaultSettings(url and check_url(url), known_master_keys(place)), work)
+    return asyncio.run(in_vault(store or read_store_settings(url, None), work))
 
 
-def _run(store: StoreSettings, settings: VaultSettings, work: Callable[[Vault], Awaitable[T]]) -> T:
+async def in_vault(store: StoreSettings, work: Callable[[Vault], Awaitable[T]]) -> T:
+    """Run `work` on the vault as it is, without making a master key."""
+    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
+    return await _run(store, VaultSettings(url and check_url(url), known_master_keys(store)), work)
+
+
+async def _run(
+    store: StoreSettings, settings: VaultSettings, work: Callable[[Vault], Awaitable[T]]
+) -> T:
     masters = MasterKeys(settings.master_keys)
-
-    async def run() -> T:
-        async with AsyncExitStack() as stack:
-            client = main = await stack.enter_async_context(open_store(settings.place(store)))
-            if settings.url not in (None, store.url):
-                main = await stack.enter_async_context(open_store(store))
-            acts = _acts(main, store.prefix, masters.keys, stack)
-            vault = VaultStore(client, store.prefix)
-            record = acts.on_credential if masters.ids else _not_unsigned
-            return await work(Vault(vault, Envelope(masters), record))
-
-    return asyncio.run(run())
+    async with AsyncExitStack() as stack:
+        client = main = await stack.enter_async_context(open_store(settings.place(store)))
+        if settings.url not in (None, store.url):
+            main = await stack.enter_async_context(open_store(store))
+        acts = _acts(main, store.prefix, masters.keys, stack)
+        vault = VaultStore(client, store.prefix)
+        record = acts.on_credential if masters.ids else _not_unsigned
+        return await work(Vault(vault, Envelope(masters), record))
 
 
 def check_signed(store: StoreSettings) -> None:

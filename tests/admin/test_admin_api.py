@@ -24,7 +24,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files
 from tests.flows.many_keys import many_keys
-from tests.flows.services import keep
+from tests.flows.services import keep, put
 from tests.flows.world import Answer, World, new_world
 from tests.services.vaults import Vault
 
@@ -585,6 +585,20 @@ async def test_policies_are_shown_checked_and_explained(world: World, ask: Ask, 
         "template": "{scope} is not granted",
         "facts": {"scope": "agents/echo:invoke"},
     }
+
+
+async def test_an_explanation_tells_whether_the_credentials_are_there(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    inject = "inject: {credential: '${credentials.later}'}"
+    put(world, f"version: 1\nservices:\n  crm: {{upstream: 'http://127.0.0.1:9', {inject}}}\n")
+    asked = {"key_id": (await world.issue("services/*")).id, "url": "/services/crm/x"}
+    told = (await ask(admin, "POST", "/policies/explain", asked)).json
+    assert (told["code"], told["status"]) == ("credential_unavailable", 503)
+    await Vault(world.client).write("later")
+    await world.gateways[0].base.credentials.check()
+    told = (await ask(admin, "POST", "/policies/explain", asked)).json
+    assert (told["code"], told["upstream"]) == ("", "http://127.0.0.1:9/x")
 
 
 async def test_who_would_lose_by_files_that_were_not_taken_yet_is_told(

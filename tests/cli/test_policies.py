@@ -11,9 +11,10 @@ from redis.asyncio import Redis
 from gateway.cli.policies.explain import ask
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.settings import StoreSettings
-from gateway.services.admission.explain import Question
+from gateway.services.admission.question import Question
 from gateway.services.admission.steps import About
 from tests.cli.commands import REPOSITORY, Commands
+from tests.services.vaults import Vault
 
 POLICIES = """\
 version: 1
@@ -35,6 +36,14 @@ def commands(store: StoreSettings, tmp_path: Path) -> Commands:
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "a.yaml").write_text(POLICIES)
     return Commands(store, tmp_path)
+
+
+@pytest.fixture
+async def stocked(client: Redis) -> None:
+    """Has the credentials that the policies below name."""
+    vault = Vault(client)
+    for name in ("ka", "crm", "openai", "user/u1/github"):
+        await vault.write(name)
 
 
 def test_check_says_that_all_is_well(commands: Commands) -> None:
@@ -397,6 +406,7 @@ def test_explain_of_a_tool_tells_the_scope_that_it_needs(commands: Commands) -> 
     assert refused.code == 2 and "/tools/NAME/mcp" in refused.said
 
 
+@pytest.mark.usefixtures("stocked")
 def test_explain_of_a_tool_asks_for_the_user_whose_credential_it_needs(commands: Commands) -> None:
     servers = {
         "fc": {
@@ -425,6 +435,7 @@ def test_explain_of_a_tool_asks_for_the_user_whose_credential_it_needs(commands:
         assert explain(commands, *asked, "--user", "u1")["decision"] == "allow"
 
 
+@pytest.mark.usefixtures("stocked")
 def test_explain_of_a_model_tells_its_scope_and_where_it_goes(commands: Commands) -> None:
     (commands.folder / "policies" / "a.yaml").write_text(
         "version: 1\nmodels:\n"
@@ -470,6 +481,7 @@ models:
 """
 
 
+@pytest.mark.usefixtures("stocked")
 def test_explain_tells_of_every_place_that_a_url_can_name(commands: Commands) -> None:
     (commands.folder / "policies" / "a.yaml").write_text(EVERYWHERE)
     powers = ("--scope", "gateway/credentials:crm", "--scope", "gateway/read")

@@ -137,6 +137,51 @@ async def test_the_check_says_of_a_credential_what_a_gateway_would(
     assert [line.split(": ", 1)[1] for line in said.splitlines()] == live[1:]
 
 
+EXPLAINED = """\
+version: 1
+services:
+  crm: {upstream: "http://127.0.0.1:9", inject: {credential: "${credentials.crm}"}}
+  gone: {upstream: "http://127.0.0.1:9", inject: {credential: "${credentials.gone}"}}
+  bait: {upstream: "http://127.0.0.1:9", inject: {credential: "${credentials.bait}"}}
+  own: {upstream: "http://127.0.0.1:9", inject: {credential: "${user.own}"}}
+models:
+  - {name: gpt-4, credential: "${credentials.gone}", fallback: [gpt-5]}
+  - {name: gpt-5, upstream: "https://five.test", credential: "${credentials.crm}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "refused", "told"),
+    [
+        ("--url /services/crm/x", False, "Forwarded to http://127.0.0.1:9/x"),
+        ("--url /services/gone/x", True, "needs the credential 'gone', which is missing"),
+        ("--url /services/bait/x", True, "needs the credential 'bait', which is missing"),
+        ("--url /services/own/x --user ann", False, "Forwarded to"),
+        (
+            "--url /services/own/x --user bob",
+            True,
+            "credential 'own' of user 'bob', which is missi",
+        ),
+        ("--url /services/own/x", True, "name the user in X-User-Id"),
+        ("--url /models/v1/responses --model gpt-4", False, "to https://five.test/responses"),
+    ],
+)
+async def test_an_explanation_looks_whether_the_credentials_are_there(
+    folder: Path, store: StoreSettings, vault: Vault, words: str, *, refused: bool, told: str
+) -> None:
+    await vault.write("bait", type="canary")
+    await vault.write("user/ann/own")
+    write(folder, EXPLAINED)
+    commands = VaultCommands(store, folder)
+    scopes = ("services/*", "--scope", "models/*", "--users", "*")
+    key = commands.gateway("keys", "create", "--consumer", "x", "--json", "--scope", *scopes).json
+    asked = ("policy", "explain", "--key", key["id"], *words.split())
+    out = commands.gateway(*asked).out.splitlines()[-1]
+    assert out.startswith("Refused: 503 credential_unavailable") is refused and told in out
+    away = commands.gateway(*asked, GATEWAY_VAULT_REDIS_URL="redis://127.0.0.1:1").out
+    assert ("they can be used is not known here: Redis" in away) is ("in X-User-Id" not in told)
+
+
 def test_a_check_without_a_vault_says_that_references_were_not_looked_up(
     folder: Path, store: StoreSettings
 ) -> None:

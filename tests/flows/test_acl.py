@@ -147,6 +147,23 @@ async def listed(guarded: Guarded, user: str) -> Any:
     return (await guarded.run(user, "keys", "list", "--json")).json
 
 
+async def test_an_explanation_by_a_login_without_the_vault_says_what_it_does_not_know(
+    guarded: Guarded,
+) -> None:
+    (guarded.folder / "policies").mkdir()
+    (guarded.folder / "policies" / "a.yaml").write_text(
+        "version: 1\nservices:\n  crm: {upstream: 'http://127.0.0.1:9', "
+        "inject: {credential: '${credentials.crm}'}}\n"
+    )
+    made = await guarded.run(
+        "operator", "keys", "create", "--consumer", "x", "--scope", "services/*", "--json"
+    )
+    url = ("--key", made.json["id"], "--url", "/services/crm/x")
+    told = await guarded.run("operator", "policy", "explain", *url)
+    assert told.code == 0 and "Forwarded to http://127.0.0.1:9/x" in told.out
+    assert "whether they can be used is not known here: Redis refused the command" in told.out
+
+
 async def test_what_the_gateway_does_beside_the_requests_is_within_its_rights(
     guarded: Guarded,
 ) -> None:

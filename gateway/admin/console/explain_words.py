@@ -29,6 +29,7 @@ EXPLAINED: Mapping[str, str] = MappingProxyType(
         Found.MEANT: "策略中没有 {name}，是否指 {meant}？",
         Found.INJECTED: "{names}",
         Found.NONE_INJECTED: "调用中不注入凭据",
+        Found.UNKNOWN: "此处无法得知它们是否可用：{problem}",
         Found.PUBLIC: "公开：无需密钥，附带的密钥也不会读取",
         Found.EVERY_PATH: "未列出路由：任何路径均可，操作为 {action}",
         Found.ACTION: "操作为 {action}",

@@ -1,18 +1,26 @@
 """`gateway policy explain`."""
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
+from gateway.cli.acting import in_vault
 from gateway.cli.command import command
 from gateway.cli.keys.options import KEY_ID
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import print_facts, print_json, printable
 from gateway.cli.policies.loaded import loaded_policies
+from gateway.domain.credentials import TYPES, CredentialId
+from gateway.domain.errors import MissingError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
-from gateway.services.admission.explain import Explainer, Explanation, Question
+from gateway.services.admission.explain import Explainer, Explanation
+from gateway.services.admission.question import Question
+from gateway.services.credentials.current import lacking
+from gateway.services.credentials.vault import Vault
 from gateway.store.admission import PREPARE, Admission
 from gateway.store.connections.connect import open_lines, open_store, resolved
 from gateway.store.key_reader import KeyReader
@@ -69,9 +77,26 @@ async def ask(settings: StoreSettings, policies: Policies, question: Question) -
         admission = Admission(open_lines(store, PREPARE), store.prefix)
         try:
             keys = KeyReader(client, store.prefix)
-            return await Explainer(policies, keys, admission, powers_at).explain(question)
+            check = partial(_check_usable, store)
+            return await Explainer(policies, keys, admission, powers_at, check).explain(question)
         finally:
             await admission.close()
+
+
+async def _check_usable(store: StoreSettings, ids: Sequence[CredentialId]) -> None:
+    """Raise Denied if one of these is not in the vault, or is a decoy. One that cannot be decrypted
+    here is taken to be good."""
+
+    async def look(vault: Vault) -> None:
+        for name in ids:
+            try:
+                view = await vault.show(name)
+            except MissingError:
+                raise lacking(name) from None
+            if view.type and TYPES[view.type].decoy:
+                raise lacking(name)
+
+    await in_vault(store, look)
 
 
 def _verdict(explanation: Explanation) -> str:

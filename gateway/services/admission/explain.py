@@ -2,38 +2,38 @@
 and the secret is taken to be right."""
 
 import shlex
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from gateway.domain.errors import Code, Denied, StoreError, UsageError, limited
+from gateway.domain.credentials import CredentialId
+from gateway.domain.errors import (
+    Code,
+    Denied,
+    OperationError,
+    StoreError,
+    UsageError,
+    limited,
+)
 from gateway.domain.keys.judgement import MisconfiguredError, check_consistent, why_dead
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.views import view
 from gateway.domain.policies.references import id_of
-from gateway.domain.policies.snapshot import Agent, Policies, ToolServer
+from gateway.domain.policies.snapshot import Agent, Callee, Model, Outbound, Policies, ToolServer
 from gateway.domain.policies.tools import Transport
-from gateway.domain.policies.unknown_names import unknown_name
-from gateway.protocol.http.request import RequestHead, read_head
-from gateway.protocol.mcp.rpc import read
-from gateway.protocol.models.request import MODELS_PREFIX, read_path, read_prompt
-from gateway.protocol.strict_json import encode
+from gateway.protocol.http.request import RequestHead
 from gateway.services.admission.admit import shadow_code
 from gateway.services.admission.authenticate import Candidate, Slot
 from gateway.services.admission.cached_key import Access, CachedKey, cached_key
 from gateway.services.admission.locate import (
     Located,
-    locate,
-    locate_model,
-    locate_no_model,
-    locate_tools,
 )
 from gateway.services.admission.own_places import OwnPlace, PowersAt, own_place
+from gateway.services.admission.question import Question, head_of, located_by
 from gateway.services.admission.steps import (
     About,
     Found,
     Step,
-    asked_for,
     grant_step,
     limit_steps,
     place_steps,
@@ -48,20 +48,10 @@ from gateway.store.admission import (
 )
 from gateway.store.key_reader import KeyReader
 
+# Raises Denied(credential_unavailable) if one of these cannot be used; StoreError or OperationError
+# if the vault cannot tell.
+CheckUsable = Callable[[Sequence[CredentialId]], Awaitable[None]]
 _WELL_FORMED = Step(About.REQUEST, Found.WELL_FORMED)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """`url`: a path such as `/agents/faq/chat`, or a whole URL. `key_id` empty: no key is sent.
-    `tool`: the tool that is called; empty: none. `model`: the model that the body names."""
-
-    method: str
-    url: str
-    key_id: str = ""
-    user: str = ""
-    tool: str = ""
-    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +74,15 @@ class Explainer:
     request to the admin API needs."""
 
     def __init__(
-        self, policies: Policies, keys: KeyReader, admission: Admission, powers_at: PowersAt
+        self,
+        policies: Policies,
+        keys: KeyReader,
+        admission: Admission,
+        powers_at: PowersAt,
+        check_usable: CheckUsable,
     ) -> None:
         self._policies = policies
+        self._check_usable = check_usable
         self._powers_at = powers_at
         self._keys = keys
         self._admission = admission
@@ -101,14 +97,14 @@ class Explainer:
         return Explanation(tuple(steps), None, upstream, shadow)
 
     async def _walk(self, question: Question, steps: list[Step]) -> tuple[str, str]:
-        head = _head(question)
+        head = head_of(question)
         own = own_place(head, self._policies, self._powers_at)
         if own is not None:
             if question.tool or question.model:
                 raise UsageError("--tool and --model: this URL calls neither.")
             steps += (_WELL_FORMED, Step(About.PLACE, own.what, own.facts))
             return "", await self._enter(question, head, own, steps)
-        located = _located(head, question, self._policies)
+        located = located_by(head, question, self._policies)
         steps.append(_WELL_FORMED)
         shadow = ""
         if not located.public:
@@ -116,8 +112,8 @@ class Explainer:
             shadow = await self._authorise(cached, head, located, steps)
         else:
             steps.append(Step(About.ROUTE, Found.PUBLIC))
-        _check_user(located, head, question)
-        return _goes_to(located, head, question), shadow
+        callee = await self._called(located, head, question, steps)
+        return _goes_to(callee, located, head, question), shadow
 
     async def _enter(
         self, question: Question, head: RequestHead, own: OwnPlace, steps: list[Step]
@@ -200,69 +196,43 @@ class Explainer:
             raise limited(named.denial, answer.retry_after, named.label, named.most)
         return shadow_code(access, answer.exceeded)
 
+    async def _called(
+        self, located: Located, head: RequestHead, question: Question, steps: list[Step]
+    ) -> Callee:
+        """Return what is called: a fallback, where the credential of a model cannot be had. Denied
+        if a credential that is needed cannot be used."""
+        first = located.callee
+        if first is None:
+            raise Denied(Code.NOT_FOUND)
+        if isinstance(first, Agent):
+            return first
+        names = first.fallback if isinstance(first, Model) else ()
+        *others, last = (first, *filter(None, map(self._policies.models.get, names)))
+        for callee in others:
+            try:
+                await self._check_credentials(callee, head, question, steps)
+            except Denied as denied:
+                steps.append(Step(About.CREDENTIALS, Found.SENSELESS, {"problem": denied}))
+            else:
+                return callee
+        await self._check_credentials(last, head, question, steps)
+        return last
 
-def _check_user(located: Located, head: RequestHead, question: Question) -> None:
-    """Raise Denied(credential_unavailable) if the request needs a user's own credential and names
-    no user. Whether the user has entered it, only the vault can tell."""
-    callee = located.callee
-    if callee is None or isinstance(callee, Agent):
-        return
-    needed = inject = callee.inject
-    if isinstance(callee, ToolServer) and not question.tool:
-        needed = inject.beside_calls(runs=callee.tools.transport is not Transport.COMMAND)
-    for reference in inject.references if needed.references else ():
-        id_of(reference, head.user)
+    async def _check_credentials(
+        self, callee: Outbound, head: RequestHead, question: Question, steps: list[Step]
+    ) -> None:
+        needed = inject = callee.inject
+        if isinstance(callee, ToolServer) and not question.tool:
+            needed = inject.beside_calls(runs=callee.tools.transport is not Transport.COMMAND)
+        if not needed.references:
+            return
+        try:
+            await self._check_usable([id_of(one, head.user) for one in inject.references])
+        except (StoreError, OperationError) as problem:
+            steps.append(Step(About.CREDENTIALS, Found.UNKNOWN, {"problem": problem}))
 
 
-def _goes_to(located: Located, head: RequestHead, question: Question) -> str:
-    callee = located.callee
-    if callee is None:
-        raise Denied(Code.NOT_FOUND)
+def _goes_to(callee: Callee, located: Located, head: RequestHead, question: Question) -> str:
     if isinstance(callee, ToolServer) and not callee.upstreams:
         return shlex.join(callee.tools.command) or f"the program of {question.tool or 'a tool'}"
     return f"{callee.upstreams[0]}{(located.path + head.target.query).decode('ascii')}"
-
-
-def _located(head: RequestHead, question: Question, policies: Policies) -> Located:
-    """Return where the request goes, also by what its body says of a tool or model."""
-    located = locate(head, policies)
-    if located.callee is None and head.target.path.startswith(MODELS_PREFIX):
-        return _located_model(head, question, policies)
-    if question.model:
-        raise UsageError("--model: this URL is not one where models are called: /models/….")
-    if not question.tool:
-        return located
-    if not isinstance(located.callee, ToolServer):
-        asked = asked_for(located, head)
-        if asked is not None and asked.kind == "tools" and unknown_name(asked, policies):
-            return located
-        raise UsageError("--tool: this URL is not the one of a server of tools: /tools/NAME/mcp.")
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}
-    return locate_tools(located.callee, head.method, read(encode(message)))
-
-
-def _located_model(head: RequestHead, question: Question, policies: Policies) -> Located:
-    asked = read_path(head.target.path)
-    if not question.model:
-        raise UsageError("--model: say which model the body names; the URL alone does not tell.")
-    if head.method != "POST" or not asked.is_call:
-        return locate_no_model(asked)
-    return locate_model(asked, read_prompt(encode({"model": question.model})).model, policies)
-
-
-def _head(question: Question) -> RequestHead:
-    try:
-        parts = urlsplit(question.url)
-        raw = question.url.encode("ascii")
-    except ValueError:
-        raise UsageError("--url: write it as a client would send it, percent-encoded.") from None
-    headers: list[tuple[bytes, bytes]] = []
-    if parts.scheme and parts.netloc:
-        headers.append((b"Host", parts.netloc.encode("ascii")))
-        raw = raw.partition(b"://")[2]
-        raw = raw[len(parts.netloc) :].partition(b"#")[0]
-        # Clients send `/` for a URL without a path.
-        raw = raw if raw.startswith(b"/") else b"/" + raw
-    if question.user:
-        headers.append((b"X-User-Id", question.user.encode("utf-8", "replace")))
-    return read_head(question.method, raw, tuple(headers))

@@ -46,6 +46,7 @@ class Found(StrEnum):
     MEANT = "no policy has {name}; did you mean {meant}?"
     INJECTED = "{names}"
     NONE_INJECTED = "none are put into the call"
+    UNKNOWN = "whether they can be used is not known here: {problem}"
 
     PUBLIC = "public: no key is needed, and one that is sent is not read"
     EVERY_PATH = "no routes are listed: every path, action {action}"

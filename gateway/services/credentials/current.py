@@ -1,6 +1,6 @@
 """The credentials of a process as the data plane sees them: from memory, without decoys."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from gateway.client.sync import Report, Sync, UnavailableError
 from gateway.domain.credentials import TYPES, Credential, CredentialId
@@ -93,6 +93,12 @@ class LiveCredentials:
             return not _is_decoy(self._sync.get(name))
         except UnavailableError:
             return False
+
+    async def check_usable(self, ids: Iterable[CredentialId]) -> None:
+        """Raise Denied(credential_unavailable) if one of these cannot be used."""
+        for name in ids:
+            if not self.usable(name):
+                raise lacking(name)
 
     def find(self, name: CredentialId) -> Credential:
         """Return the whole credential as it is known now.
