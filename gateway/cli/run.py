@@ -123,13 +123,15 @@ async def _run(
     # Imported late: `gateway run --help` must not pay for it.
     from gateway.cli.child import Child
     from gateway.client import Credentials, SourceError
+    from gateway.client.credentials import checked_key
 
     library = _silent_library()
     child = Child(command, bindings, on_change, drain, note)
     ends = time.monotonic() + wait
     try:
+        checked_key(_key())
         credentials = Credentials(
-            url, _key(), bindings.names, poll=poll, wait=wait, on_change=child.changed
+            url, _key, bindings.names, poll=poll, wait=wait, on_change=child.changed
         )
         waiting = _say_later(credentials, wait)
         async with credentials:

@@ -41,7 +41,7 @@ class SyncCredentials:
     def __init__(
         self,
         url: str,
-        key: str,
+        key: str | Callable[[], str],
         names: Iterable[str],
         *,
         poll: float = 15.0,

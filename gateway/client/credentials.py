@@ -33,7 +33,8 @@ class Credentials:
         async with Credentials(url, key, names=["openai_key"]) as credentials:
             OpenAI(api_key=credentials["openai_key"].reveal())
 
-    `url` of the gateway, `key` with the scope `gateway/credentials:openai_key`. `poll`: seconds
+    `url` of the gateway, `key` with the scope `gateway/credentials:openai_key`, or a function that
+    returns the key, called before each check, so that the key can be rotated too. `poll`: seconds
     between two checks, give or take a fifth, and 60 at most. `wait`: seconds for which entry tries
     while the gateway cannot be asked. `on_change` is told the name of what was changed or removed.
     """
@@ -41,7 +42,7 @@ class Credentials:
     def __init__(
         self,
         url: str,
-        key: str,
+        key: str | Callable[[], str],
         names: Iterable[str],
         *,
         poll: float = 15.0,
@@ -57,10 +58,7 @@ class Credentials:
         if bad or not self._names:
             raise ValueError(f"These are no names of shared credentials: {bad or 'none given'}")
         self._url = _checked_url(url)
-        # Files often end with a line break.
-        self._key = key.strip()
-        if not _WORD.fullmatch(self._key):
-            raise ValueError("'key' is one word that begins with 'agk_', and no 'Bearer' before it")
+        self._key = checked_key(key) if isinstance(key, str) else key
         self._poll = poll
         self._wait = wait
         self._on_change = on_change
@@ -77,7 +75,7 @@ class Credentials:
         self._session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar()
         )
-        source = PullSource(self._session, self._url, self._key, self._names)
+        source = PullSource(self._session, self._url, self._read_key, self._names)
         self._sync = Sync(source, min(self._poll, LONGEST_POLL), self._log_report)
         try:
             await self._sync.first(self._wait)
@@ -160,6 +158,9 @@ class Credentials:
             raise RuntimeError("Credentials are there inside of their 'with' block only.")
         return self._sync
 
+    def _read_key(self) -> str:
+        return self._key if isinstance(self._key, str) else checked_key(self._key())
+
     def _log_report(self, report: Report) -> None:
         if report.error:
             log.warning("Credentials could not be checked: %s", report.error)
@@ -177,6 +178,15 @@ class Credentials:
             self._on_change(name)
         except Exception:
             log.exception("on_change failed for credential '%s'.", name)
+
+
+def checked_key(text: str) -> str:
+    """Return the key in `text`; ValueError, which does not quote it, if there is none."""
+    # Files often end with a line break.
+    key = text.strip()
+    if not _WORD.fullmatch(key):
+        raise ValueError("'key' is one word that begins with 'agk_', and no 'Bearer' before it")
+    return key
 
 
 def _checked_url(url: str) -> str:

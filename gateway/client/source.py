@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +10,7 @@ import aiohttp
 
 from gateway.client.sync import Changes, SourceError
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
+from gateway.domain.errors import GatewayError
 
 PATH = "/v1/credentials"
 ANSWER_SECONDS = 10.0
@@ -24,12 +25,13 @@ class RefusedError(SourceError):
 
 
 class PullSource:
-    """`names` of shared credentials, and a key whose scopes name them."""
+    """`names` of shared credentials, and what returns a key whose scopes name them: it is called
+    before each fetch, because the key may have been rotated."""
 
     waits = True
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, key: str, names: Sequence[str]
+        self, session: aiohttp.ClientSession, url: str, key: Callable[[], str], names: Sequence[str]
     ) -> None:
         self._session = session
         self._url = url.rstrip("/") + PATH
@@ -44,12 +46,18 @@ class PullSource:
         parameters = {"names": self._names}
         if self._asked:
             parameters |= {"since": str(since), "wait": f"{wait:.1f}"}
+        try:
+            key = self._key()
+        except Exception as problem:
+            # The text of an error that is not the gateway's may quote the key.
+            reason = str(problem) if isinstance(problem, GatewayError) else type(problem).__name__
+            raise SourceError(f"The key for the gateway cannot be read: {reason}") from problem
         timeout = aiohttp.ClientTimeout(total=wait + ANSWER_SECONDS, connect=ANSWER_SECONDS)
         try:
             async with self._session.get(
                 self._url,
                 params=parameters,
-                headers={"Authorization": f"Bearer {self._key}"},
+                headers={"Authorization": f"Bearer {key}"},
                 timeout=timeout,
                 # The key is for this host and for no other.
                 allow_redirects=False,

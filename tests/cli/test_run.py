@@ -100,6 +100,19 @@ async def test_a_rotation_restarts_the_program_with_the_new_value_in_its_variabl
         assert code == 0 and "ends" in rest and "crm-2" not in rest
 
 
+async def test_the_key_is_read_from_its_file_again_once_it_was_rotated(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(pulling.key)
+    arguments = ("--env", "TOKEN=crm", "--", "sh", "-c", SAYS_VARIABLE)
+    async with running(pulling, tmp_path, *arguments, GATEWAY_KEY_FILE=str(file)) as run:
+        await run.says("has crm-1")
+        file.write_text(await pulling.change_key())
+        await pulling.vault.write("crm", 2)
+        await run.says("has crm-2")
+
+
 async def test_a_rotation_reaches_a_running_program_by_its_file_and_a_signal(
     pulling: Pulling, tmp_path: Path
 ) -> None:

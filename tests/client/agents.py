@@ -25,6 +25,12 @@ class Pulling:
     def url(self) -> str:
         return self.world.url
 
+    async def change_key(self) -> str:
+        """Return another key in place of the one so far, which is gone."""
+        await self.world.client.delete(*await self.world.client.keys("gw:key:*"))
+        self.key = (await self.world.issue("gateway/credentials:crm")).text
+        return self.key
+
     def credentials(self, *names: str, **more: Any) -> Credentials:
         return Credentials(self.url, self.key, names or NAMES, **{"poll": 1.0, **more})
 

@@ -454,6 +454,22 @@ async def test_a_program_that_is_interrupted_on_entry_ends() -> None:
     assert b"KeyboardInterrupt" in said
 
 
+async def test_a_key_that_a_function_gives_is_followed_when_it_changes(
+    pulling: Pulling, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(pulling.key + "\n")
+    async with Credentials(pulling.url, file.read_text, ["crm"], poll=0.2) as credentials:
+        new = await pulling.change_key()
+        await until(lambda: "key_invalid" in credentials.last_error)
+        file.unlink()
+        await until(lambda: "cannot be read: FileNotFoundError" in credentials.last_error)
+        file.write_text(new)
+        await pulling.vault.write("crm", 2)
+        await until(lambda: credentials["crm"].reveal() == "crm-2")
+        assert credentials.last_error == ""
+
+
 async def test_a_key_is_taken_as_a_file_holds_it(pulling: Pulling) -> None:
     async with Credentials(pulling.url, f"{pulling.key}\n", NAMES, wait=0.0) as credentials:
         assert credentials["crm"].reveal() == "crm-1"
