@@ -12,6 +12,7 @@ from gateway.cli.gateway_url import local_gateway_url
 from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
+from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_requested
 from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
@@ -91,20 +92,32 @@ def _row(row: dict[str, Any]) -> tuple[str, str, str]:
     return row["user"], " ".join(row["credentials"]), shown
 
 
-@command("gateway users unlink alice --credentials github --yes")
+@command(
+    "gateway users unlink alice --credentials github --yes",
+    "gateway users unlink alice --links-only",
+)
 @click.argument("user")
 @click.option("--credentials", metavar="NAME,…", help="Only these. Default: all of the user's.")
+@click.option("--links-only", is_flag=True, help="End open links, and keep the credentials.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @store_options
 def unlink(
-    store: StoreSettings, user: str, credentials: str | None, yes: bool, as_json: bool
+    store: StoreSettings,
+    user: str,
+    credentials: str | None,
+    links_only: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Remove a user's credentials from the vault, and end the user's open links."""
     check_user(user)
+    if links_only and credentials is not None:
+        raise UsageError("--links-only keeps all credentials: leave out --credentials.")
     only = None if credentials is None else {one.name for one in read_requested(credentials)}
-    what = "all credentials" if only is None else ", ".join(sorted(only))
-    confirm(f"Remove {what} of {user} for good?", yes=yes)
+    if not links_only:
+        what = "all credentials" if only is None else ", ".join(sorted(only))
+        confirm(f"Remove {what} of {user} for good?", yes=yes)
     check_signed(store)
 
     async def work(vault: Vault) -> list[str]:
@@ -115,7 +128,7 @@ def unlink(
                 removed.append(name.name)
         return removed
 
-    removed = with_vault(store, work)
+    removed = [] if links_only else with_vault(store, work)
     ended = _with_links(store, lambda links, acts: links.end_all_of(user, acts))
     if as_json:
         print_json({"user": user, "removed": removed, "links_ended": ended})

@@ -40,6 +40,19 @@ def test_a_link_is_made_listed_and_ended_with_its_user(vault: Users) -> None:
     assert (empty.out, "'gateway users link'" in empty.said) == ("", True)
 
 
+def test_links_are_ended_without_the_credentials_that_the_user_has_brought(vault: Users) -> None:
+    vault.set("user/alice/github", "a-value-of-alice")
+    for user in ("alice", "bob"):
+        vault.users("link", user, "--credentials", "github")
+    ended = vault.users("unlink", "alice", "--links-only", "--json").json
+    assert ended == {"user": "alice", "removed": [], "links_ended": 1}
+    alice, bob = vault.users("list", "--json").json["users"]
+    assert (alice["credentials"], alice["link_seconds"]) == (["github"], None)
+    assert bob["link_seconds"] > 0
+    both = vault.users("unlink", "alice", "--links-only", "--credentials", "github")
+    assert both.code == 2 and "leave out --credentials" in both.said
+
+
 @pytest.mark.parametrize(
     ("listen", "leads_to"),
     [
