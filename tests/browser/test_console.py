@@ -25,6 +25,12 @@ from tests.services.vaults import Vault
 PAGES = ("", "keys", "policies", "credentials", "users", "tools", "audit")
 # What a browser notes down of answers that the tests ask for.
 EXPECTED = tuple(f"status of {code}" for code in (401, 404, 422, 503))
+# In how many lines each text of an element is.
+LINES_OF_TEXTS = """e => [...e.childNodes].filter(one => one.nodeType === 3).map(one => {
+  const range = document.createRange();
+  range.selectNodeContents(one);
+  return range.getClientRects().length;
+})"""
 # Such names come from strangers, and have to be shown as they are.
 NASTY = "<script>alert(1)</script>\"'<img src=x onerror=alert(2)>"
 
@@ -309,6 +315,32 @@ async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(
     assert f"key:{admin.id} sales" in await row.inner_text()
     await row.get_by_role("link").click()
     await page.get_by_role("heading", name="sales").wait_for()
+
+
+async def test_the_call_of_a_tool_is_not_broken_within_a_name(page: Page, world: World) -> None:
+    called = {
+        "ts": 1.8e9,
+        "event": "tool.call",
+        "key_id": "4xT9mQ2LrB7c",
+        "actor": "key:000000000000",
+        "consumer": "sales-emea",
+        "agent": "tools/gh",
+        "tool": "echo",
+        "user": "ann@example.com",
+        "credentials": [{"name": "user/ann@example.com/github", "version": 12}],
+        "decision": "denied",
+        "code": "credential_unavailable",
+    }
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await go(page, "Audit")
+    await page.get_by_role("button", name="Follow").click()
+    await page.get_by_text("Live").wait_for()
+    stream = f"{world.store.prefix}audit"
+    await world.client.xadd(stream, {"record": json.dumps(called)})
+    cell = page.get_by_role("cell", name="tools/gh:echo")
+    assert set(await cell.evaluate(LINES_OF_TEXTS)) == {1}
+    await page.reload()
+    assert set(await cell.evaluate(LINES_OF_TEXTS)) == {1}
 
 
 async def test_the_audit_is_followed_paused_verified_and_exported(page: Page, world: World) -> None:

@@ -43,7 +43,8 @@ function show(record) {
     link.textContent = record.key_id;
     key.append(link);
   }
-  cell(row, record.tool ? `${record.agent}:${record.tool}` : record.agent, "mono fold");
+  const where = cell(row, record.agent, "mono fold");
+  if (record.tool) where.append(":", document.createElement("wbr"), record.tool);
   cell(row, record.user, "fold");
   cell(row, named(record.credentials), "mono fold");
   cell(row, record.code, record.decision === "denied" ? "mono denied" : "mono");
