@@ -13,7 +13,6 @@ from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.protocol.http.refusal import problem
 from gateway.protocol.http.reply import Reply, Streamed, encode, encode_head
 from gateway.protocol.http.request import RequestHead, read_partial_head
-from gateway.protocol.http.upstream_request import client_address
 from gateway.proxy.client import ClientConnection
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.ids import Ids
@@ -91,7 +90,7 @@ class AdminHandler:
     async def _show_metrics(self, exchange: Exchange, head: RequestHead) -> None:
         if not self._keyless:
             policies = self._policies()
-            address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+            address = exchange.address(head, policies)
             located = Located(None, b"", required=MAY_READ)
             passage = await self._gatekeeper.admit(head, located, policies, address)
             self._gatekeeper.release(passage)
@@ -134,7 +133,7 @@ class AdminHandler:
 
     async def _identify(self, head: RequestHead, exchange: Exchange) -> Identity:
         policies = self._policies()
-        address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+        address = exchange.address(head, policies)
         identity = await self._gatekeeper.identify(head, policies, address)
         exchange.key_id, exchange.consumer = identity.key_id, identity.consumer
         return identity

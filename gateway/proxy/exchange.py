@@ -9,11 +9,13 @@ from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
 from gateway.domain.audit.record import Named
 from gateway.domain.errors import Code, Denied
+from gateway.domain.policies.snapshot import Policies
 from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.http.cors import Fields
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
 from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp.rpc import ToolRequest
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
 from gateway.proxy.caller import Caller
@@ -79,6 +81,10 @@ class Exchange:
         return self.client.heads.read(
             self.method, self.target, message.raw_headers, http10=self.http10
         )
+
+    def address(self, head: RequestHead, policies: Policies) -> str:
+        """Return the caller's address, as trusted proxies tell it."""
+        return client_address(head, self.client.hop.peer, policies.trusted_proxies)
 
     @property
     def target(self) -> bytes:

@@ -16,7 +16,6 @@ from gateway.protocol.http.reply import encode
 from gateway.protocol.http.request import RequestHead, read_partial_head
 from gateway.protocol.http.upstream_request import (
     caller_trace,
-    client_address,
     forwarding_block,
     trace_block,
 )
@@ -189,8 +188,7 @@ class Handler:
         if located.public:
             passage = _STRANGER
         else:
-            peer = exchange.client.hop.peer
-            address = client_address(head, peer, policies.trusted_proxies)
+            address = exchange.address(head, policies)
             passage = await self._gatekeeper.admit(head, located, policies, address)
             exchange.note_admission(passage)
             if passage.lease is not None:

@@ -10,7 +10,6 @@ from gateway.domain.policies.services import Dialect
 from gateway.domain.policies.snapshot import Model, Policies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import Header, RequestHead
-from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.models.request import (
     ModelPath,
     Prompt,
@@ -71,7 +70,7 @@ class Models:
         The key is checked before the body is read.
         """
         asked = read_path(head.target.path)
-        address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+        address = exchange.address(head, policies)
         caller = await self._gatekeeper.identify(head, policies, address)
         if asked.listed is not None:
             await self._list(exchange, head, asked, policies, caller, address)

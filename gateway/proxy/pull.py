@@ -10,7 +10,6 @@ from gateway.domain.errors import Code, Denied, StoreError, not_allowed
 from gateway.domain.policies.snapshot import Policies
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
-from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.pull import CREDENTIALS_PATH, Pulling, read_pull
 from gateway.proxy.exchange import Exchange
 from gateway.services.admission.admit import Gatekeeper
@@ -39,7 +38,7 @@ class Pull:
 
     async def answer(self, exchange: Exchange, head: RequestHead, policies: Policies) -> None:
         """Answer with what has changed; 304 if nothing has by the end of the time it may wait."""
-        address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+        address = exchange.address(head, policies)
         try:
             asked = read_pull(head)
         except Denied as malformed:

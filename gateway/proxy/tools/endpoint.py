@@ -8,7 +8,6 @@ from gateway.domain.policies.tools import Transport
 from gateway.protocol import strict_json
 from gateway.protocol.http.cors import cors_fields, is_preflight
 from gateway.protocol.http.request import Header, RequestHead
-from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp import message as mcp_message
 from gateway.protocol.mcp import rpc, tasks
 from gateway.protocol.mcp.rpc import ToolRequest
@@ -68,7 +67,7 @@ class Tools:
         if head.method not in mcp_message.METHODS or is_preflight(head):
             return locate_tools(server, head.method, None)
         if head.method == "POST" and not exchange.body_arrived:
-            address = client_address(head, exchange.client.hop.peer, policies.trusted_proxies)
+            address = exchange.address(head, policies)
             caller = await self._gatekeeper.identify(head, policies, address)
             exchange.held = await self._uploads.read(exchange, head, caller, server.max_body)
         elif head.method == "POST":
