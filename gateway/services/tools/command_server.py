@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
+from math import inf
 from typing import Any
 
 import anyio
@@ -157,14 +158,17 @@ def _strict(kind: type[Validator]) -> type[Validator]:
 
 
 def _pattern(
-    _: Validator, pattern: str, value: object, __: Mapping[str, Any]
+    _: Validator, pattern: str, value: object, schema: Mapping[str, Any]
 ) -> Iterator[ValidationError]:
     r"""Yield a mistake if `value` does not match `pattern` as ECMAScript defines it.
 
     In Python `$` also matches before a line break at the end, and `\d` matches any digit of
     Unicode: `^[a-z]+$` would let a line break into a command line.
+
+    A text that is too long is not matched, since `maxLength` refuses it: matching may take time
+    that grows with the length without bound, and holds up the whole process.
     """
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= schema.get("maxLength", inf):
         ours = _ANCHOR.sub(lambda found: found[1] or r"\Z", pattern)
         if re.search(ours, value, re.ASCII) is None:
             yield ValidationError(f"{value!r} does not match {pattern!r}")

@@ -60,6 +60,15 @@ def test_a_pattern_matches_as_in_json_schema(pattern: str, value: str, fits: boo
     assert (misfit(schema, {"a": value}) == "") == fits
 
 
+def test_a_text_that_is_too_long_is_not_matched() -> None:
+    """Some patterns take twice as long for each further letter."""
+    described = {"type": "string", "pattern": "^(a+)+$", "maxLength": 10}
+    schema = {"type": "object", "properties": {"a": described}}
+    assert misfit(schema, {"a": "a" * 22 + "!"}).endswith("is too long")
+    assert "does not match" in misfit(schema, {"a": "aaa!"})
+    assert not misfit(schema, {"a": "a" * 10})
+
+
 def test_a_pattern_matches_so_wherever_a_schema_refers_to_it() -> None:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
