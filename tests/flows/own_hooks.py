@@ -38,6 +38,14 @@ async def exits(call: Call) -> None:
     raise SystemExit(1)
 
 
+async def interrupts(call: Call) -> None:
+    raise KeyboardInterrupt(str(call.arguments))
+
+
+async def groups(call: Call) -> None:
+    raise BaseExceptionGroup(str(call.arguments), [asyncio.CancelledError()])
+
+
 async def stubborn(call: Call) -> None:
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(3600)

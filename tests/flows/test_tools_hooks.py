@@ -84,7 +84,11 @@ async def test_a_hook_that_refuses_stops_the_call_and_is_quoted(
 
 
 @pytest.mark.parametrize(
-    "name", ["broken", "endless", "stubborn", "cancelled", "exits", "stamp", "no_json"]
+    "name",
+    [
+        *("broken", "endless", "stubborn", "cancelled", "exits", "interrupts", "groups"),
+        *("stamp", "no_json"),
+    ],
 )
 async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
     world: World, servers: Servers, key: Key, name: str, capsys: pytest.CaptureFixture[str]

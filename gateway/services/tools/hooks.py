@@ -93,8 +93,11 @@ async def _result(name: str, given: tuple[Call | Answer, ...]) -> Any:
         return await find(name)(*given)
     except Refused as refused:
         raise Denied(Code.HOOK_REFUSED, str(refused)) from None
-    except (Exception, SystemExit) as problem:  # noqa: BLE001 - own code may raise anything
-        # Its text may quote what the call held.
+    except asyncio.CancelledError:
+        raise
+    except BaseException as problem:  # noqa: BLE001 - own code may raise anything
+        # A KeyboardInterrupt that leaves a task ends the gateway. The text of a problem is not
+        # told, because it may quote what the call held.
         raise _failed(name, type(problem).__name__) from None
 
 
