@@ -22,9 +22,10 @@ from gateway.domain.policies.snapshot import Timeouts
 from gateway.domain.policies.tools import ProgramTerms, Toolset, Transport
 from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import LEVELS
+from gateway.services.tools import stdio_server
 from gateway.services.tools.program_slots import ProgramSlots
 from gateway.services.tools.stderr import ToolStderr
-from gateway.services.tools.stdio_pool import PoolKey, ServerSpec, StdioPool
+from gateway.services.tools.stdio_pool import LOOK_SECONDS, PoolKey, ServerSpec, StdioPool
 from gateway.services.tools.stdio_server import MOST_UNDER_WAY, MOST_WAITING, StdioServer
 from tests.children.programs import launcher_of, processes, python, until
 
@@ -250,6 +251,33 @@ async def test_a_call_that_takes_too_long_is_given_up_and_cancelled(site: Site) 
         await ask(server, "sleep", Timeouts(first_byte=0.2), seconds=600)
     assert late.value.code is Code.UPSTREAM_TIMEOUT
     assert len(json.loads(await site.text("cancelled"))) == 1
+
+
+async def test_a_program_that_hangs_is_replaced_whoever_gives_it_up(
+    site: Site, logged: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdio_server, "GRACE_SECONDS", 0)
+    server, before = await site.server(), await site.text("pid")
+    await ask(server, "echo", deaf=True)
+    with pytest.raises(Denied):
+        await ask(server, "echo", Timeouts(first_byte=0.2))
+    await until(lambda: not server.is_open)
+    assert await site.text("pid") != before
+    await until(lambda: site.running == 1)
+    assert [one["event"] for one in logged].count("tool_hangs") == 1
+
+
+async def test_a_program_that_only_takes_long_for_a_call_is_kept(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdio_server, "GRACE_SECONDS", 0)
+    server = await site.server()
+    with pytest.raises(Denied):
+        # It does not even hear that it is cancelled.
+        await ask(server, "after_flood", Timeouts(first_byte=0.2))
+    # Longer than the call was waited for, and than the pool takes to look at its servers.
+    await asyncio.sleep(2 * LOOK_SECONDS)
+    assert await site.server() is server
 
 
 async def test_an_answer_that_is_too_long_fails_alone(site: Site) -> None:

@@ -11,6 +11,8 @@ _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 CANCELLED = "notifications/cancelled"
 _PROGRESS = "notifications/progress"
 METHOD_NOT_FOUND = -32601
+# Every server answers this, at least that it does not know the method. No caller has this id.
+ALIVE = {"jsonrpc": "2.0", "id": "alive", "method": "ping"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ class StdioPool:
         async with entry.lock:
             self._check_open()
             server = entry.server
-            if server is not None and server.is_open and entry.spec == spec:
+            if server is not None and _serves(server) and entry.spec == spec:
                 server.idle_since = asyncio.get_running_loop().time()
                 return server
             if server is not None:
@@ -95,12 +95,14 @@ class StdioPool:
             return entry.server
 
     def _detach(self, entry: _Entry, server: StdioServer) -> None:
-        """Remove a server from its entry that has ended or is outdated."""
+        """Remove a server from its entry that has ended, hangs or is outdated."""
         entry.server = None
-        if server.is_open:
-            self._beside.begin(server.retire())
-        else:
+        if not server.is_open:
             self._count_crash(entry)
+            return
+        if server.hangs:
+            log.warning("tool_hangs", tool=server.name)
+        self._beside.begin(server.retire())
 
     def _count_crash(self, entry: _Entry) -> None:
         if self._clock() - entry.started_at > PROVEN_SECONDS:
@@ -188,7 +190,7 @@ class StdioPool:
                 if server is None:
                     if self._clock() > entry.not_before + LONGEST_PAUSE:
                         del self._entries[key]
-                elif not server.is_open or self._holds_removed_credential(entry):
+                elif not _serves(server) or self._holds_removed_credential(entry):
                     self._detach(entry, server)
                 elif not server.under_way and now - server.idle_since > _idle(entry):
                     entry.server = None
@@ -227,6 +229,10 @@ class StdioPool:
             async with entry.lock:
                 entry.server = None
         await asyncio.gather(*self._beside)
+
+
+def _serves(server: StdioServer) -> bool:
+    return server.is_open and not server.hangs
 
 
 def _idle(entry: _Entry) -> float:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from typing import Any
 
 from gateway import __version__
@@ -15,7 +16,7 @@ from gateway.domain.policies.snapshot import Timeouts
 from gateway.log import log
 from gateway.protocol.mcp.message import LATEST_HANDSHAKE
 from gateway.protocol.mcp.rpc import Message
-from gateway.protocol.mcp.rpc_ids import RpcIds, cancelled
+from gateway.protocol.mcp.rpc_ids import ALIVE, RpcIds, cancelled
 from gateway.protocol.mcp.rpc_scrub import parsed
 from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
@@ -88,6 +89,9 @@ class StdioServer:
         self._drained = asyncio.Event()
         self._drained.set()
         self._loop = asyncio.get_running_loop()
+        # Since when it has owed an answer without saying anything.
+        self._silent_since = inf
+        self._patience = inf
         self._running = asyncio.create_task(self._run())
         self.greeting: dict[str, Any] = {}
         self.idle_since = self._loop.time()
@@ -100,6 +104,11 @@ class StdioServer:
     def is_open(self) -> bool:
         """Whether it takes requests."""
         return not (self._retired or self._running.done())
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it was asked something, and has said nothing for longer than a call may take."""
+        return self._loop.time() > self._silent_since + self._patience + GRACE_SECONDS
 
     async def greet(self, timeouts: Timeouts) -> None:
         """Do the handshake of revisions that have one; Denied if the server does not answer it."""
@@ -133,11 +142,12 @@ class StdioServer:
         inbox = self._inboxes[own] = _Inbox()
         self._drained.clear()
         last, has_it, patience = False, False, timeouts.first_byte
+        self._patience = patience
         try:
             async with asyncio.timeout(patience):
                 # Unread requests must not pile up, call after call.
                 await self._drain()
-                self._send(sent)
+                self._ask(sent)
                 has_it = True
                 await self._drain()
             while not last:
@@ -155,6 +165,8 @@ class StdioServer:
             self.idle_since = self._loop.time()
             if has_it and not last and request["method"] != "initialize":
                 self._send(cancelled(own, "Nobody waits for it any more."))
+                # The cancelled request has no answer that would tell whether the program hangs.
+                self._ask(ALIVE)
             if not self._inboxes:
                 self._drained.set()
 
@@ -182,6 +194,10 @@ class StdioServer:
     def kill(self) -> None:
         """End it at once, if nobody can wait."""
         self._child.kill()
+
+    def _ask(self, request: Message) -> None:
+        self._silent_since = min(self._silent_since, self._loop.time())
+        self._send(request)
 
     def _send(self, message: Message) -> None:
         with suppress(ConnectionError, RuntimeError):
@@ -227,6 +243,7 @@ class StdioServer:
                 log.warning("tool_line_too_long", tool=self.name)
                 self._end = Denied(Code.UPSTREAM_PROTOCOL, _LINE_TOO_LONG)
                 return
+            self._silent_since = inf
             self._dispatch(line)
 
     def _dispatch(self, line: bytes) -> None:
