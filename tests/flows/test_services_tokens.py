@@ -30,13 +30,14 @@ class Provider:
     seconds: object = 3600
     only_in_body: bool = False
     broken: bool = False
+    ending: str = ""
     secret: str = "client-secret-mark"
     refused: list[str] = field(default_factory=list)
     asked: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def newest(self) -> str:
-        return f"token-{len(self.asked)}-of-the-client"
+        return f"token-{len(self.asked)}-of-the-client{self.ending}"
 
     async def answer(self, request: web.Request, body: bytes) -> web.Response:
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
@@ -183,6 +184,19 @@ async def test_a_lifetime_that_makes_no_sense_is_no_token(
     provider.seconds = seconds
     answer = await world.call(await world.issue("services/crm"), "/services/crm/x")
     assert answer.status == (200 if seconds == "3600" else 503)
+
+
+async def test_a_token_that_no_header_can_hold_is_not_kept_for_its_lifetime(
+    world: World, provider: Provider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider.ending = "\n"
+    key = await world.issue("services/crm")
+    assert (await world.call(key, "/services/crm/x")).code == "credential_unavailable"
+    assert "token_unavailable" in "".join(capsys.readouterr())
+    provider.ending = ""
+    async with asyncio.timeout(10):
+        while (await world.call(key, "/services/crm/x")).status != 200:
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,8 @@ def _read(body: bytes) -> tuple[str, float]:
         seconds = float(answer.get("expires_in", DEFAULT_SECONDS))
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise TokenError("The token's URL answers something that is no token.") from None
-    if not isinstance(text, str) or not text or str(kind).lower() != "bearer" or not seconds > 0:
+    # RFC 6749 appendix A.12: a token is of printable ASCII. Others could not be sent, yet be kept.
+    sendable = isinstance(text, str) and text and text.isascii() and text.isprintable()
+    if not sendable or str(kind).lower() != "bearer" or not seconds > 0:
         raise TokenError("The token's URL answers something that is no bearer token.")
     return text, seconds
