@@ -4,8 +4,9 @@ import base64
 import html
 import json
 import re
+import string
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from urllib.parse import quote, quote_plus
 
@@ -16,6 +17,9 @@ _FOR_PAGES = (("<>&", "x"), ("<>&='", "x"), ("\"<>&'+`", "X"))
 # Characters that URL encoders leave as they are: none; those of paths; JavaScript's
 # encodeURIComponent and encodeURI; Go's in a path segment.
 _LEFT_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@")
+
+# Characters that are not escaped by their numbers: none; those that OWASP leaves in pages.
+_LEFT_AS_THEY_ARE = ("", string.ascii_letters + string.digits)
 
 # Separators of bytes in hex: none, that of `hexdump -C`, that of certificates.
 _BETWEEN_BYTES = ("", " ", ":")
@@ -113,12 +117,26 @@ def _in_html(secret: str) -> Iterator[bytes]:
 
 
 def _by_number(secret: str) -> Iterator[str]:
-    """Yield every character escaped by its number, as JSON and HTML allow."""
-    for digits in "xX":
-        text = "".join(f"\\u{unit:04{digits}}" for unit in _units(secret))
-        yield from (text, text.replace("\\", "\\\\"))
-        yield "".join(f"&#x{ord(letter):{digits}};" for letter in secret)
-    yield "".join(f"&#{ord(letter)};" for letter in secret)
+    """Yield the characters escaped by their numbers, as JSON, JavaScript and HTML allow."""
+    for left in _LEFT_AS_THEY_ARE:
+        for digits in "xX":
+            text = _escaped(secret, left, f"\\u%04{digits}", _units)
+            yield from (text, text.replace("\\", "\\\\"))
+            yield _escaped(secret, left, f"\\x%02{digits}")
+            yield _escaped(secret, left, f"&#x%{digits};")
+        yield _escaped(secret, left, "&#%d;")
+
+
+def _escaped(
+    secret: str,
+    left: str,
+    form: str,
+    numbers: Callable[[str], Iterable[int]] = lambda c: (ord(c),),
+) -> str:
+    """Return `secret` with the `numbers` of each character that is not in `left` written in
+    `form`."""
+    spelled = {ord(c): "".join(form % n for n in numbers(c)) for c in {*secret} - {*left}}
+    return secret.translate(spelled)
 
 
 def _byte_by_byte(raw: bytes) -> Iterator[str]:
@@ -144,16 +162,14 @@ def _in_other_lines(secret: str) -> Iterator[bytes]:
 
 def _in_urls(raw: bytes) -> Iterator[bytes]:
     texts = [quote(raw, safe=left) for left in _LEFT_IN_URLS]
-    # The last one is Java's, and browsers' in forms.
+    # The second one is Java's, and browsers' in forms.
     texts += (quote_plus(raw), quote_plus(raw, safe="*").replace("~", "%7E"))
+    texts += (_escaped(raw.decode("latin-1"), left, "%%%02X") for left in _LEFT_AS_THEY_ARE)
     for text in texts:
         for spelled in (text, _lower_escapes(text)):
             yield spelled.encode()
             # In a URL within a URL.
             yield spelled.replace("%", "%25").encode()
-    whole = "".join(f"%{byte:02X}" for byte in raw)
-    for spelled in (whole, whole.lower()):
-        yield from (spelled.encode(), spelled.replace("%", "%25").encode())
 
 
 def _lower_escapes(text: str) -> str:

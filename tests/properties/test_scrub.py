@@ -31,6 +31,12 @@ SPELLED: dict[str, Callable[[str], bytes]] = {
     "lower url": lambda s: quote(s, safe="").lower().encode(),
     "url in url": lambda s: quote(quote(s, safe=""), safe="").encode(),
     "every byte": lambda s: "".join(f"%{b:02x}" for b in s.encode()).encode(),
+    "every sign in url": lambda s: _signs(s.encode().decode("latin-1"), "%%%02X").encode(),
+    "every sign in url in url": lambda s: _signs(s.encode().decode("latin-1"), "%%25%02X").encode(),
+    "every sign in json": lambda s: _signs(s, "\\u%04x").encode(),
+    "every sign in JavaScript": lambda s: _signs(s, "\\x%02X").encode(),
+    "every sign in html": lambda s: _signs(s, "&#%d;").encode(),
+    "every sign in html in hex": lambda s: _signs(s, "&#x%x;").encode(),
     "every byte in url": lambda s: "".join(f"%25{b:02X}" for b in s.encode()).encode(),
     "every letter in json": lambda s: "".join(f"\\u{ord(c):04x}" for c in s).encode(),
     "EVERY letter in json in json": lambda s: "".join(f"\\\\u{ord(c):04X}" for c in s).encode(),
@@ -87,6 +93,11 @@ def _with_units(secret: str, which: str, form: str) -> str:
         '\\"', '"' if '"' in which else '\\"'
     )
     return "".join(f"\\u{form % ord(c)}" if c in which else c for c in text)
+
+
+def _signs(secret: str, form: str) -> str:
+    """As OWASP advises for pages: letters and digits are left."""
+    return re.sub("[^A-Za-z0-9]", lambda found: form % ord(found[0]), secret)
 
 
 def _by_numbers(secret: str) -> str:
