@@ -30,6 +30,7 @@ from tests.flows.tools import (
     call,
     client,
     code,
+    error,
     event_ids,
     key_of_u1,
     messages,
@@ -456,6 +457,7 @@ async def test_what_is_no_answer_of_a_tool_server_is_none(
         told = await send(world, key, call("x"))
         assert code(told) == (502, "upstream_protocol")
         clean(told.body)
+    assert "upstream of this tool" in error(told)["message"]
 
 
 async def test_a_server_that_refuses_the_credential_is_told_apart_and_the_one_before_is_tried(

@@ -111,6 +111,18 @@ async def test_a_message_arrives_as_it_was_decided_on(world: World, vault: Vault
     assert answer.status == 200 and said(answer)["id"] == "a"
 
 
+@pytest.mark.parametrize("path", ["/mcp/", "/mcp", "/", "/a/mcp/"])
+async def test_a_server_is_called_at_the_path_that_is_written(
+    world: World, vault: Vault, path: str
+) -> None:
+    """Some live at a path that ends in a slash, and redirect from the one without."""
+    key = await world.issue("tools/fc", users=("u1",))
+    async with backend() as server:
+        put_tools(world, server.url + path)
+        await send(world, key, call("x"))
+        assert server.last.path == path
+
+
 async def test_what_the_gateway_fills_in_is_given_by_nobody_else(
     world: World, vault: Vault
 ) -> None:

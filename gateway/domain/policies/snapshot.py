@@ -32,7 +32,8 @@ class ClientTls:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where an agent lives. `base_path` is prefixed to every path and has no trailing slash.
+    """Where an agent lives. `base_path` is prefixed to every path and has no trailing slash; of a
+    tool server it is the whole path, as it was written.
 
     `proxy`: (host, port) of an HTTP proxy that tunnels to it. `allow_link_local`: addresses such as
     169.254.169.254, where clouds serve their metadata, may be called. `public`: only public

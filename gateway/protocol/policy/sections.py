@@ -84,13 +84,15 @@ class UpstreamSection(Section):
             )
         return self
 
-    def read(self, folder: PurePath) -> Upstream:
-        """Return the upstream. `folder`: that of the policy file, which paths are relative to."""
+    def read(self, folder: PurePath, *, is_whole: bool = False) -> Upstream:
+        """Return the upstream. `folder`: that of the policy file, which paths are relative to.
+        `is_whole`: its path is called as it is written, and no other is put behind it."""
         ca, cert, key = (
             str(folder / path) if path else "" for path in (self.ca, self.cert, self.key)
         )
         return replace(
             self.url,
+            base_path=self.url.base_path if is_whole else self.url.base_path.rstrip("/"),
             tls=ClientTls(ca, cert, key),
             proxy=self.proxy,
             allow_link_local=self.allow_link_local,

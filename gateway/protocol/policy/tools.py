@@ -29,7 +29,7 @@ def tool_server_of(name: str, section: ToolSection, folder: PurePath) -> ToolSer
     inject, hooks = section.inject, section.hooks
     return ToolServer(
         name,
-        tuple(one.read(folder) for one in section.upstream or ()),
+        tuple(one.read(folder, is_whole=True) for one in section.upstream or ()),
         section.timeouts.read(),
         min(section.max_body or LONGEST_MESSAGE, LONGEST_MESSAGE),
         _cors(section.origins),

@@ -70,7 +70,8 @@ def _size(value: Any) -> int:
 
 def _upstream(text: str) -> Upstream:
     scheme, host, port, path = _url(text)
-    if path and (problem := pattern_problem(path)):
+    bare = path.rstrip("/")
+    if bare and (problem := pattern_problem(bare)):
         raise ValueError(f"the path of the upstream's URL: {problem}")
     if "*" in path or " " in path:
         raise ValueError("the path of the upstream's URL is taken as it stands, without '*'")
@@ -78,7 +79,7 @@ def _upstream(text: str) -> Upstream:
 
 
 def _url(text: str) -> tuple[str, str, int, str]:
-    """Return scheme, host, port and path, the path without a trailing slash."""
+    """Return scheme, host, port and path."""
     if OPEN in text:
         raise ValueError("no reference is resolved in a URL: 'inject' says where credentials go")
     # `urlsplit` drops control characters and leading blanks, which could lead to another host.
@@ -98,12 +99,12 @@ def _url(text: str) -> tuple[str, str, int, str]:
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise ValueError("this URL has no user, password, query or fragment")
     port = port or _DEFAULT_PORTS[parts.scheme]
-    return parts.scheme, parts.hostname or "", port, parts.path.rstrip("/")
+    return parts.scheme, parts.hostname or "", port, parts.path
 
 
 def _proxy(text: str) -> tuple[str, int]:
     scheme, host, port, path = _url(text)
-    if scheme != "http" or path:
+    if scheme != "http" or path.strip("/"):
         raise ValueError("a proxy is written as http://host:port")
     return host, port
 

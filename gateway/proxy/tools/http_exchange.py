@@ -16,6 +16,11 @@ from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.credentials.inject import Injected, Values
 from gateway.services.tools.sessions import ToolSessions
 
+_REDIRECTED = (
+    "The server redirects, and no redirect is followed. Ask the gateway's operator to write where "
+    "it leads as the upstream of this tool: often a slash at the end is missing, or one too many."
+)
+
 
 class HttpMcpExchange:
     """A message to a tool server: what is sent of it over HTTP, and what is shown of the answer.
@@ -105,5 +110,7 @@ async def _look_for_end(
 def _check_kind(head: AnswerHead, kind: bytes) -> None:
     """Raise Denied if no tool server answers so. `kind`: the media type."""
     passed_on = kind in (JSON, EVENTS) or head.content_length == 0 or head.status in (202, 204)
-    if 300 <= head.status < 400 or (head.status < 300 and not passed_on):
+    if 300 <= head.status < 400:
+        raise Denied(Code.UPSTREAM_PROTOCOL, _REDIRECTED)
+    if head.status < 300 and not passed_on:
         raise Denied(Code.UPSTREAM_PROTOCOL, "The server does not answer as one of tools does.")
