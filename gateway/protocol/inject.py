@@ -24,6 +24,7 @@ _NO_JSON = (
     "and neither compressed: the gateway adds a field to it."
 )
 _JSON = (b"application/json", b"text/json")
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _NAME_OF = itemgetter(0)
 _URLENCODED = b"application/x-www-form-urlencoded"
 _TOO_MANY = f"A form has at most {MOST_PARTS} fields."
@@ -88,6 +89,13 @@ def with_query(query: bytes, injected: Pairs) -> bytes:
     return b"?" + b"&".join(kept + ours)
 
 
+def makes_body(method: str, headers: Iterable[Header]) -> bool:
+    """Return whether fields are the whole body of a request that has none, as of a form that is
+    sent empty. Its type says how they are written."""
+    kind = media_type(headers)
+    return method in _WITH_BODY and (kind == _URLENCODED or _is_json(kind))
+
+
 def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> bytes:
     """Return `body`, a JSON object or a form, with these fields in it; raise Denied(bad_request) if
     it is neither."""
@@ -98,10 +106,10 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     kind = media_type(headers)
     if kind == _URLENCODED and not values_of(headers, b"content-encoding"):
         return _in_urlencoded(body, injected)
-    if kind not in _JSON and not kind.endswith(b"+json"):
+    if not _is_json(kind):
         raise bad_request(_NO_JSON)
     try:
-        found: Any = strict_json.read(body)
+        found: Any = strict_json.read(body or b"{}")
     except strict_json.TooManyValuesError as problem:
         raise bad_request(str(problem)) from None
     except ValueError:
@@ -112,6 +120,10 @@ def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> byte
     names = {name.casefold() for name, _ in injected}
     kept = {name: value for name, value in found.items() if name.casefold() not in names}
     return strict_json.encode(kept | dict(injected))
+
+
+def _is_json(kind: bytes) -> bool:
+    return kind in _JSON or kind.endswith(b"+json")
 
 
 def _in_urlencoded(body: bytes, injected: Pairs) -> bytes:

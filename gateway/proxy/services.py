@@ -9,7 +9,7 @@ from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.services import Inject, Scheme
 from gateway.domain.policies.snapshot import Outbound
-from gateway.protocol.inject import check_look_alikes, check_parameters, with_fields
+from gateway.protocol.inject import check_look_alikes, check_parameters, makes_body, with_fields
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.large_bodies import LargeBodies
@@ -56,23 +56,23 @@ class Services:
         every version of it."""
         if inject.sign is not None:
             await self._prepare(inject.sign.scheme)
-        user = outgoing.head.user
+        head, user = outgoing.head, outgoing.head.user
         injected = self._injector.cached(service, inject, user)
         if injected is None:
             injected = await self._injector.values(service, inject, user)
-        check_look_alikes(outgoing.head.headers, injected.newest.names)
-        check_parameters(outgoing.head.target.query, injected.newest.query)
+        check_look_alikes(head.headers, injected.newest.names)
+        check_parameters(head.target.query, injected.newest.query)
         body = None
         if mcp is not None:
             mcp.check(injected)
-        elif outgoing.head.has_body:
+        elif head.has_body or (inject.body and makes_body(head.method, head.headers)):
             if exchange.memory is None and not exchange.body_arrived:
                 exchange.memory = self._large.memory_of(exchange.key_id)
             body = await _held(exchange, outgoing, inject)
         injection = Injection(injected, body, may_fall_back, metering, mcp)
         if await self._is_accepted(exchange, outgoing, injection):
             return
-        repeatable = mcp is not None or body is not None or not outgoing.head.has_body
+        repeatable = mcp is not None or body is not None or not head.has_body
         other = await self._other_values(injected, service, inject, user) if repeatable else None
         if other is not None:
             if mcp is not None:

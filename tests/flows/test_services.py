@@ -178,6 +178,24 @@ async def test_a_field_is_put_into_nothing_but_a_json_object(
     assert there.arrived == [] and await records(world) == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "arrives"),
+    [
+        ("application/x-www-form-urlencoded", b"secret=crm-secret-1"),
+        ("application/json", b'{"secret":"crm-secret-1"}'),
+    ],
+)
+async def test_an_empty_form_or_object_gets_its_field(
+    kind: str, arrives: bytes, world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject={"body": {"secret": "${credentials.crm}"}}))
+    key = await world.issue("services/crm")
+    headers = {"Content-Type": kind}
+    answer = await world.call(key, "/services/crm/x", "POST", headers=headers, data=b"")
+    assert (answer.status, there.last.body) == (200, arrives)
+    assert there.last.headers["content-length"] == [str(len(arrives))]
+
+
 async def test_it_takes_a_key_and_a_scope_as_everything_does(
     world: World, vault: Vault, there: Backend
 ) -> None:

@@ -9,6 +9,7 @@ from gateway.domain.errors import Denied
 from gateway.protocol.inject import (
     check_look_alikes,
     check_parameters,
+    makes_body,
     names_of,
     with_fields,
     with_headers,
@@ -90,10 +91,19 @@ def test_nothing_is_put_into_what_is_not_said_to_be_json(kind: bytes) -> None:
         with_fields(b"{}", [(b"Content-Type", kind)], [("key", "ours")])
 
 
-@pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b"", b'{"a":1,"a":2}', b'{"a":NaN}'])
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b" ", b'{"a":1,"a":2}', b'{"a":NaN}'])
 def test_nothing_is_put_into_what_is_no_object(body: bytes) -> None:
     with pytest.raises(Denied):
         with_fields(body, JSON, [("key", "ours")])
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "GET", "DELETE"])
+@pytest.mark.parametrize("kind", [b"application/json", b"application/x-www-form-urlencoded"])
+def test_a_field_is_the_whole_body_where_one_is_usual(method: str, kind: bytes) -> None:
+    headers = [(b"Content-Type", kind + b"; charset=utf-8")]
+    assert makes_body(method, headers) is (method in ("POST", "PUT", "PATCH"))
+    assert not makes_body(method, []) and not makes_body(method, [(b"Content-Type", b"text/plain")])
+    assert with_fields(b"", headers, [("key", "ours")]) in (b'{"key":"ours"}', b"key=ours")
 
 
 def test_any_kind_of_json_takes_a_field() -> None:

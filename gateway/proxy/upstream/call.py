@@ -52,10 +52,10 @@ class Call:
         injection = outgoing.injection
         data = head_for(self._upstream, outgoing)
         arrived = connection.expect_answer(bodiless=outgoing.head.method == "HEAD")
-        if not outgoing.head.has_body:
-            connection.write(data)
-        elif injection is not None and injection.body is not None:
+        if injection is not None and injection.body is not None:
             connection.write(data + injection.body)
+        elif not outgoing.head.has_body:
+            connection.write(data)
         elif exchange.body_arrived:
             body = self._framed(exchange.buffered_body())
             connection.write(data + body + self._ending())

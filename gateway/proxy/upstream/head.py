@@ -57,6 +57,6 @@ def _injected_head(upstream: Upstream, outgoing: Outgoing, injection: Injection)
 
 
 def _hashed(outgoing: Outgoing, injection: Injection, sign: Sign) -> bytes | None:
-    if not outgoing.head.has_body:
+    if injection.body is None and not outgoing.head.has_body:
         return b""
     return injection.body if sign.hashes_body else None
