@@ -108,7 +108,8 @@ class Services:
             given = injection.body, outgoing.head.headers, values.body
             size = len(injection.body)
             injection.body = await self._large.run(exchange.key_id, size, with_fields, *given)
-        await self.record_use(exchange, outgoing, values, injection.mcp)
+        fills_body = injection.mcp is None and injection.body is not None
+        await self.record_use(exchange, outgoing, values, injection.mcp, fills_body=fills_body)
         outgoing.injection = injection
         try:
             await self._forwarder.forward(exchange, outgoing)
@@ -122,13 +123,19 @@ class Services:
             self._prepared.add(scheme)
 
     async def record_use(
-        self, exchange: Exchange, outgoing: Outgoing, values: Values, mcp: HttpMcpExchange | None
+        self,
+        exchange: Exchange,
+        outgoing: Outgoing,
+        values: Values,
+        mcp: HttpMcpExchange | None,
+        *,
+        fills_body: bool = False,
     ) -> None:
         """Write the audit record of the credentials that are about to be used; raise
         Denied(audit_unavailable) if that fails."""
         calls = mcp is not None and mcp.on_record
-        # Values for arguments are sent with calls of tools alone.
-        uses = values.uses if mcp is None or calls else values.uses_beside
+        # Values for arguments are sent with calls of tools alone, and those for fields in bodies.
+        uses = values.uses if calls or fills_body else values.uses_beside
         if not (uses or calls):
             # The credential of a model that was asked before is not used in this answer.
             exchange.uses = ()

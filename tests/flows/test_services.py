@@ -196,6 +196,17 @@ async def test_an_empty_form_or_object_gets_its_field(
     assert there.last.headers["content-length"] == [str(len(arrives))]
 
 
+async def test_a_field_that_has_no_body_to_go_into_is_no_use_of_its_credential(
+    world: World, vault: Vault, there: Backend
+) -> None:
+    put(world, service(there, inject={"body": {"secret": "${credentials.crm}"}}))
+    key = await world.issue("services/crm")
+    for method in ("GET", "POST"):
+        assert (await world.call(key, "/services/crm/x", method)).status == 200
+        assert there.last.body == b""
+    assert await records(world) == []
+
+
 async def test_it_takes_a_key_and_a_scope_as_everything_does(
     world: World, vault: Vault, there: Backend
 ) -> None:

@@ -56,7 +56,7 @@ class Values:
     """What is injected into one request. `names`: the caller's headers that are removed for it, in
     the form in which names are compared. `signing`: how the request is signed, with the fields of
     the signing credential. `uses`: names and versions of all credentials in it. `uses_beside`: the
-    same without those that are used only in `arguments`, and so only in tool calls."""
+    same without those that are used only in `arguments` of tool calls or fields of a `body`."""
 
     headers: tuple[Header, ...] = field(repr=False)
     names: frozenset[bytes]
@@ -252,7 +252,7 @@ def _values(inject: Inject, found: Found) -> Values:
         pairs(inject.body, found),
         signing,
         _uses(found.values()),
-        _uses(found[one] for one in replace(inject, arguments=()).references),
+        _uses(found[one] for one in replace(inject, arguments=(), body=()).references),
         pairs(inject.arguments, found),
         pairs(inject.env, found),
     )
