@@ -73,6 +73,11 @@ def test_a_stored_string_that_asks_for_more_is_refused_unread(poisoned: str) -> 
     assert min(spent) < 0.005
 
 
+@pytest.mark.parametrize("cost", ["m=65536,t=4,p=4", "m=32,t=1,p=4", "m=8,t=1,p=1"])
+def test_what_costs_just_as_much_as_is_allowed_is_computed(cost: str) -> None:
+    assert acceptable(phc(cost=cost))
+
+
 @given(st.text())
 def test_no_stored_string_makes_verifying_fail(text: str) -> None:
     assert verify(text, KEY) is False
@@ -149,6 +154,18 @@ async def test_one_question_after_the_other_needs_no_queue() -> None:
     pool = Argon2Pool(workers=1, queue=0)
     for i in range(3):
         assert not await pool.verify(f"{KEY}{i}", PHC)
+    pool.close()
+
+
+async def test_a_verdict_is_kept_no_longer_than_for_those_who_wait() -> None:
+    """Kept, it would be the verdict on a question that was never computed again."""
+    begun: list[None] = []
+    pool = Argon2Pool(workers=1, queue=0, on_run=lambda: begun.append(None))
+    for asked in (1, 2, 3):
+        assert await pool.verify(KEY, PHC)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert len(begun) == asked
     pool.close()
 
 

@@ -83,6 +83,14 @@ def test_a_text_of_several_lines_is_led_to_the_type_that_takes_it() -> None:
     check_fields("custom", pem)
 
 
+@pytest.mark.parametrize("half", ["\ud800", "\udc80", "\udfff"])
+def test_a_value_that_is_no_text_is_refused_of_every_type(half: str) -> None:
+    """It could not be encrypted, as UTF-8 has no bytes for it."""
+    check_fields("custom", {"value": "\ud7ff\ue000"})
+    with pytest.raises(ValueError, match="not UTF-8 text"):
+        check_fields("custom", {"value": f"a{half}"})
+
+
 def test_a_value_has_a_longest_length_and_a_field_a_name() -> None:
     check_fields("custom", {"value": "x" * LONGEST_VALUE})
     with pytest.raises(ValueError, match="longer"):

@@ -62,7 +62,8 @@ def test_an_old_secret_lives_before_the_second_in_which_its_grace_ends() -> None
     assert previous_lives(ROTATED, NOW - 0.001)
     assert not previous_lives(ROTATED, NOW)
     assert not previous_lives(replace(ROTATED, previous_hash=""), NOW - 1)
-    for until in ("", "never", "-1", "1e12"):
+    assert previous_lives(replace(ROTATED, previous_expires_at="9" * 12), NOW)
+    for until in ("", "never", "-1", "1e12", "9" * 13):
         assert not previous_lives(replace(ROTATED, previous_expires_at=until), NOW - 1)
 
 

@@ -1,7 +1,9 @@
 """Limits: what is written is what is meant, and what is half understood is refused whole."""
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.domain.keys import limits
@@ -29,6 +31,7 @@ def written(own: Limits) -> str:
 
 
 @given(some)
+@example(Limits(Rate(MAX_AMOUNT, 1), MAX_AMOUNT, (Quota(MAX_AMOUNT, Window.DAY),)))
 def test_limits_read_back_as_they_were_written(own: Limits) -> None:
     assert parse_own(written(own)) == own
 
@@ -81,6 +84,8 @@ def test_without_a_burst_as_many_are_admitted_at_once_as_the_rate_names() -> Non
         "rate=5/s rate=6/s",
         "burst=0",
         "burst=x",
+        "burst=1_0",
+        f"burst={MAX_AMOUNT + 1}",
         "burst=",
         "quota=",
         "quota=5/d,",
@@ -93,6 +98,7 @@ def test_without_a_burst_as_many_are_admitted_at_once_as_the_rate_names() -> Non
         "\x1c",
         "rate=5/s\tburst=6",
         "concurrency=4/s",
+        f"concurrency={MAX_AMOUNT + 1}",
     ],
 )
 def test_limits_that_cannot_be_read_whole_are_refused(text: str) -> None:
@@ -120,3 +126,4 @@ def test_concurrency_is_replaced_like_the_others() -> None:
     assert plan.overridden(parse_own("concurrency=9")).concurrency == limits.Concurrency(9)
     assert plan.overridden(parse_own("rate=1/s")).concurrency == limits.Concurrency(4)
     assert str(plan) == "rate=5/s burst=5 concurrency=4"
+    assert str(replace(plan, concurrency=None)) == "rate=5/s burst=5"
