@@ -133,7 +133,7 @@ def pattern_problem(text: str) -> str:
             return "'*' stands for a whole segment and '**' for one or more, never for a part"
         if segment in (".", ".."):
             return "dot segments are refused in requests, so no request can match this"
-    if text != "/" and "//" in text:
+    if "//" in text:
         return "empty segments ('//') are not matched by any route"
     if any(c in text for c in "?#%;\\") or not text.isprintable():
         return "write the path as it reads, without '?', '#', '%', ';' or '\\'"

@@ -123,6 +123,9 @@ def test_strangers_gain_what_becomes_public_and_lose_what_no_longer_is() -> None
     assert (opened.gained, opened.loses) == (("agents/a GET /x",), False)
     shut = Comparison(policies(public), policies(closed)).strangers()
     assert (shut.lost, shut.loses) == (("agents/a GET /x",), True)
+    new = Comparison(policies(""), policies(public)).strangers()
+    gone = Comparison(policies(public), policies("")).strangers()
+    assert new.gained == gone.lost == ("agents/a GET /x (public)",)
     # In its own spelling, capitals included.
     capital = routes("{path: /Docs/**, public: true}")
     assert Comparison(policies(closed), policies(capital)).strangers().gained == (

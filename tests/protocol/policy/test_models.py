@@ -35,6 +35,12 @@ def test_a_name_and_a_credential_reach_the_provider(name: str, upstream: str, he
     assert [f"{name}: {text}" for name, text in model.inject.headers] == [header]
 
 
+def test_a_provider_that_is_named_is_taken_whatever_the_model_is_called() -> None:
+    model = read("{name: gpt-4, provider: anthropic, credential: '${credentials.a_key}'}")
+    assert [str(one) for one in model.upstreams] == ["https://api.anthropic.com"]
+    assert [name for name, _ in model.inject.headers] == ["x-api-key"]
+
+
 CREDENTIAL = "credential: '${credentials.a_key}'"
 
 

@@ -77,6 +77,8 @@ services:
         ("inject: {headers: {Host: a}}", "5:24: 'Host' is between the gateway and the service"),
         ("inject: {headers: {content-length: a}}", "5:24: 'content-length' is between"),
         ("inject: {headers: {Accept-Encoding: a}}", "5:24: 'Accept-Encoding' is between"),
+        ("inject: {headers: {X-Request-Id: a}}", "5:24: 'X-Request-Id' is between"),
+        ("inject: {headers: {Traceparent: a}}", "5:24: 'Traceparent' is between"),
         ("inject: {headers: {'X Y': a}}", "5:24: this is not the name of a header"),
         ("inject: {headers: {X-A: a, x-a: b}}", "5:13: two of these headers have the same name"),
         ('inject: {headers: {X-A: "a\\nb"}}', "5:29: this cannot be sent in a header"),
@@ -128,6 +130,16 @@ def test_a_credential_goes_over_tls_or_stays_on_this_machine(upstream: str, fine
     text = f"version: 1\nservices:\n  crm:\n    upstream: {upstream}\n"
     assert (told(text) == []) is fine
     assert told(f"{text}    allow_http: true\n") == []
+
+
+def test_a_body_that_is_not_signed_goes_over_tls_alone() -> None:
+    sign = "{scheme: aws4, credential: '${credentials.a_b}', region: eu, service: s3, body: %s}"
+    text = "version: 1\nservices:\n  crm:\n    upstream: %s\n    allow_http: true\n    sign: %s\n"
+    for upstream in ("http://127.0.0.1:9", "[https://a.example.com, http://b.example.com]"):
+        (problem,) = told(text % (upstream, sign % "unsigned"))
+        assert "an unsigned body needs https" in problem
+        assert told(text % (upstream, sign % "signed")) == []
+    assert told(text % ("https://a.example.com", sign % "unsigned")) == []
 
 
 def test_a_service_is_there_once_and_may_be_called_as_an_agent_is() -> None:

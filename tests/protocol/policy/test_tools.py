@@ -123,6 +123,8 @@ MISTAKES = {
         "two tools have the same name"
     ),
     "{transport: command, tools: [{name: a, argv: []}]}": "at least one item",
+    "{transport: command, tools: [{name: a, argv: [x, '']}]}": "cannot stand in a command line",
+    r'{transport: command, tools: [{name: a, argv: [x, "a\0"]}]}': "cannot stand in a command line",
     "{transport: http, upstream: ['http://127.0.0.1:1', 'http://[::1]:2']}": "give one upstream",
     "{transport: http, upstream: 'http://fc.example.com/mcp'}": "in clear",
     "{transport: http, upstream: 'http://169.254.169.254/mcp'}": "clouds keep their credentials",
