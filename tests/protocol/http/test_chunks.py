@@ -42,6 +42,12 @@ def test_a_size_with_too_many_digits_is_refused(size: bytes, apart: bool) -> Non
             scanner.feed(piece)
 
 
+@pytest.mark.parametrize("after", [b"", b" \t", b" ;x=y"])
+def test_a_size_may_have_sixteen_digits(after: bytes) -> None:
+    """As all 64 bits of it take."""
+    assert verdict(b"0" * 15 + b"5" + after + b"\r\nhello\r\n0\r\n\r\n") is True
+
+
 def test_an_extension_may_be_longer_than_a_number() -> None:
     assert verdict(b"5;" + b"x" * 60 + b"\r\nhello\r\n0\r\n\r\n") is True
 

@@ -67,6 +67,20 @@ def test_a_head_in_parts_is_seen_whole() -> None:
     assert framing.head_size == 0
 
 
+@pytest.mark.parametrize("before", [b"", b"\r\n\r\n"])
+def test_an_error_is_in_the_headers_once_the_request_line_has_ended(before: bytes) -> None:
+    framing = Framing()
+    assert not framing.is_in_headers(before + b"GET /xx", 100)
+    assert framing.is_in_headers(before + b"GET /x HTTP/1.1\r\nX-A: b", 100)
+    assert not framing.is_in_headers(before + b"GET /" + b"x" * 100 + b"\r\nX-A: b", 100)
+    framing.part(before + b"GET /x")
+    assert not framing.is_in_headers(b"yz", 100)
+    framing.part(b" HTTP/1.1\r\nX-A: ")
+    assert framing.is_in_headers(b"b", 100)
+    framing.next()
+    assert not framing.is_in_headers(b"GET /x", 100)
+
+
 def test_what_does_not_begin_with_its_own_line_is_judged_by_nothing() -> None:
     framing = Framing()
     framing.head(Head(), HEAD + b"POST  /x HT", ended=True)

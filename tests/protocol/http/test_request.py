@@ -128,6 +128,7 @@ def test_what_some_agents_would_believe_of_a_caller_is_not_passed_on(name: bytes
         b"X-Envoy-Original-Path",
         b"X-HTTP-Host-Override",
         b"X-Request-Id",
+        b"Request-Id",
         b"traceparent",
         b"tracestate",
         b"X-User-Id",
@@ -155,12 +156,16 @@ def test_what_a_caller_must_not_say_is_not_passed_on(name: bytes) -> None:
         b"Transfer.Encoding",
         b"X_User_Id",
         b"Sec_WebSocket_Key",
+        b"Sec_WebSocket_Version",
         b"x_api_key",
         b"X_Real_IP",
         b"X.Original.URL",
         b"X_HTTP_Method_Override",
         b"Content_Type",
         b"Mcp_Session_Id",
+        b"Mcp_Protocol_Version",
+        b"mcp.method",
+        b"Mcp_Name",
     ],
 )
 @pytest.mark.denial("bad_request")
@@ -222,6 +227,7 @@ def test_what_is_no_method_is_malformed(method: str) -> None:
     [
         *(b"", b"a b", b"a/b", b"user:x", b"x@evil/path", b"host:", b"host:0", b"host:65536"),
         *(b"h:1:2", b".host", b".", b"[fe80::1%25eth0]", b"[fe80::1%eth0]:80", b"[::1", b"[]"),
+        *(b"[::1]:", b"[::1]:0", b"[::1]:65536", b"[::1]:x", b"[::1]80", b"h:000080", b"h:+80"),
     ],
 )
 def test_an_odd_host_is_refused(value: bytes) -> None:
