@@ -68,6 +68,19 @@ def test_a_part_whose_name_two_readers_could_tell_differently_is_refused(head: b
         field(part + written([("model", b"cheap")]), BOUNDARY, "model")
 
 
+@pytest.mark.parametrize("value", [b"\xff", b"x\n--" + BOUNDARY, b"x--" + BOUNDARY + b"--"])
+def test_a_value_that_is_no_text_or_holds_a_boundary_is_refused(value: bytes) -> None:
+    with pytest.raises(Denied):
+        field(written([("model", value)]), BOUNDARY, "model")
+
+
+def test_a_form_has_a_thousand_parts_at_most() -> None:
+    parts = [("file", b"")] * 999
+    assert field(written([*parts, ("model", b"m")]), BOUNDARY, "model") == "m"
+    with pytest.raises(Denied, match="at most 1000 parts"):
+        field(written([*parts, ("file", b""), ("model", b"m")]), BOUNDARY, "model")
+
+
 @pytest.mark.parametrize(
     "inside",
     [

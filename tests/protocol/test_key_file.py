@@ -1,8 +1,11 @@
 """A file of keys is read whole or not at all."""
 
+import json
+
 import pytest
 
 from gateway.domain.keys.copies import KeyCopy
+from gateway.domain.keys.expiry import LATEST_EXPIRY
 from gateway.domain.keys.record import KeyRecord
 from gateway.protocol import key_file
 from gateway.protocol.key_file import KeyFileError
@@ -18,6 +21,30 @@ def read(content: bytes) -> list[key_file.Line]:
 
 def test_what_was_written_is_read() -> None:
     assert read(WHOLE) == [key_file.Line(2, COPY)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"status": None}, "status is not there as a text."),
+        ({"id": 7}, "id is not there as a text."),
+        ({"colour": "red"}, "There is a field that no record has (colour)."),
+        # It may be a secret in the wrong place.
+        ({"agk_live: x": ""}, "There is a field that no record has."),
+        ({"removed_at": LATEST_EXPIRY}, ""),
+        ({"removed_at": 0}, ""),
+        *(
+            ({"removed_at": wrong}, "removed_at is neither null nor a Unix time in seconds.")
+            for wrong in (-1, LATEST_EXPIRY + 1, 1.5, True, "5")
+        ),
+    ],
+)
+def test_a_record_that_is_none_is_told_of_in_its_line(
+    changes: dict[str, object], reason: str
+) -> None:
+    changed = json.dumps(json.loads(LINES[1]) | changes).encode() + b"\n"
+    (line,) = read(LINES[0] + changed + LINES[2])
+    assert (line.found if isinstance(line.found, str) else "") == reason
 
 
 @pytest.mark.parametrize(
