@@ -29,7 +29,8 @@ local MARK_SECONDS = 600
 local clock = redis.call('TIME')
 local seconds, now = tonumber(clock[1]), tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
--- The first second of the next month (days from civil, proleptic Gregorian).
+-- The first second of the next month (proleptic Gregorian). Years and months are counted from March,
+-- so that the leap day is the last day of a year.
 local function month_end()
   local days = math.floor(seconds / 86400) + 719468
   local era = math.floor(days / 146097)
@@ -37,17 +38,11 @@ local function month_end()
   local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524)
                           - math.floor(doe / 146096)) / 365)
   local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-  local mp = math.floor((5 * doy + 2) / 153)
-  local year, month = yoe + era * 400, mp < 10 and mp + 3 or mp - 9
-  if month <= 2 then year = year + 1 end
-  month = month + 1
-  if month > 12 then year, month = year + 1, 1 end
-  if month <= 2 then year = year - 1 end
-  era = math.floor(year / 400)
-  yoe = year - era * 400
-  doy = math.floor((153 * (month > 2 and month - 3 or month + 9) + 2) / 5)
-  doe = yoe * 365 + math.floor(yoe / 4) - math.floor(yoe / 100) + doy
-  return (era * 146097 + doe - 719468) * 86400
+  local year, month = yoe + era * 400, math.floor((5 * doy + 2) / 153) + 1
+  if month == 12 then year, month = year + 1, 0 end
+  days = year * 365 + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
+         + math.floor((153 * month + 2) / 5)
+  return (days - 719468) * 86400
 end
 
 local function window_end(window)
@@ -145,7 +140,7 @@ local function stale()
   return answer
 end
 
-if #ARGV == 0 then return stale() end
+-- Where nothing is given to be compared, nothing is equal.
 for i = 1, COMPARED do
   if (record[i] or '') ~= ARGV[i] then return stale() end
 end

@@ -3,6 +3,7 @@
 The real script runs in a real server; only its clock is a number of the test's.
 """
 
+import math
 from calendar import timegm
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -206,6 +207,26 @@ def test_a_window_ends_when_the_calendar_says(
     simulation = Simulation(server, Rate(50, 1), 50, (Quota(5, window),), Fraction(start))
     reset = simulation.call()[4]
     assert start + reset == end
+
+
+@pytest.mark.parametrize("year", [2096, 2097, 2099, 2100])
+def test_each_month_ends_where_the_next_one_begins(server: redis.Redis, year: int) -> None:
+    for month in range(1, 13):
+        first = timegm((year, month, 1, 0, 0, 0))
+        end = timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0))
+        for left in (end - first, 86400, Fraction(3, 2)):
+            quota = (Quota(5, Window.MONTH),)
+            simulation = Simulation(server, Rate(50, 1), 50, quota, Fraction(end - left))
+            assert simulation.call()[4] == math.ceil(left), "whole seconds that are enough"
+
+
+def test_what_a_request_takes_up_is_rounded_up(server: redis.Redis) -> None:
+    """Rounded down, a third of a microsecond each time would add up to a request too many."""
+    simulation = Simulation(server, Rate(3, 1), 9, (), Fraction(1000))
+    for used in range(1, 6):
+        assert simulation.call()[0] == 1
+        full_at = int((server.get(simulation.keys[0]) or b"").split()[0])
+        assert full_at >= simulation.now * MICRO + Fraction(used * MICRO, 3)
 
 
 def test_what_was_used_stays_used_when_the_rate_changes(server: redis.Redis) -> None:
