@@ -32,10 +32,10 @@ def signed(sign: Sign, fields: Mapping[str, str], request: ToSign) -> list[Heade
     kind, path = SigV4Auth, request.path
     if sign.service in _ONCE:
         kind, path = _AsItStands, spelled(path, "/")
-    scheme = "https" if request.https else "http"
     # The signer sorts the parameters.
     query = "&".join(map("=".join, request.parameters))
-    prepared = AWSRequest(request.method, f"{scheme}://{request.authority}{path}?{query}")
+    # The scheme is not signed. The host is signed as it is sent, which the signer would shorten.
+    prepared = AWSRequest(request.method, f"https://{request.authority}{path}?{query}")
     prepared.headers["host"] = request.authority
     prepared.headers["x-amz-content-sha256"] = request.body_hash
     for raw, value in request.headers:

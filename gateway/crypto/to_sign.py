@@ -18,7 +18,6 @@ class ToSign:
     """
 
     method: str
-    https: bool
     authority: str
     path: str
     query: str = field(repr=False)

@@ -30,7 +30,7 @@ def test_acs3_signs_as_the_published_example() -> None:
         (b"x-acs-version", b"2014-05-26"),
         (b"Accept", b"*"),
     ]
-    request = ToSign("POST", True, "ecs.cn-shanghai.aliyuncs.com", "/", query, headers, b"")
+    request = ToSign("POST", "ecs.cn-shanghai.aliyuncs.com", "/", query, headers, b"")
     now = datetime(2023, 10, 26, 10, 22, 32, tzinfo=UTC)
     found = acs3.signed(keys, request, now, "3156853299f313e23d1673dc12e1703d")
     assert headers_of(found)["authorization"] == (
@@ -42,9 +42,7 @@ def test_acs3_signs_as_the_published_example() -> None:
 
 def test_acs3_signs_the_token_the_type_and_every_request_anew() -> None:
     sign = Sign(Scheme.ACS3, Reference("aliyun"))
-    request = ToSign(
-        "POST", True, "cs.aliyuncs.com", "/a%20b/", "", [(b"Content-Type", b"a/b")], b"{}"
-    )
+    request = ToSign("POST", "cs.aliyuncs.com", "/a%20b/", "", [(b"Content-Type", b"a/b")], b"{}")
     fields = {**KEYS, "security_token": "sts"}
     first, second = (headers_of(signed(sign, fields, request)) for _ in range(2))
     assert first["x-acs-security-token"] == "sts"
@@ -66,7 +64,7 @@ def test_acs3_signs_the_bytes_that_are_meant_whatever_they_spell(
 ) -> None:
     """A parameter in GBK is no UTF-8."""
     now = datetime(2023, 10, 26, 10, 22, 32, tzinfo=UTC)
-    request = ToSign("GET", True, "h.aliyuncs.com", path, query, [], b"")
+    request = ToSign("GET", "h.aliyuncs.com", path, query, [], b"")
     found = acs3.signed(KEYS, request, now, "n")
     sent = {**headers_of(found), "host": "h.aliyuncs.com"}
     names = ["host", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce"]
@@ -102,13 +100,14 @@ def aws_signature(request: ToSign, sent: dict[str, str], path: str, sign: Sign) 
     [("s3", "/bucket/a%20b", "/bucket/a%20b"), ("lambda", "/a%20b", "/a%2520b")],
 )
 @pytest.mark.parametrize("body", [b"{}", None, b""])
+@pytest.mark.parametrize("host", ["host.amazonaws.com", "Host.amazonaws.com:443"])
 def test_aws4_signs_what_is_sent(
-    service: str, path: str, canonical: str, body: bytes | None
+    service: str, path: str, canonical: str, body: bytes | None, host: str
 ) -> None:
     prepare(Scheme.AWS4)
     sign = Sign(Scheme.AWS4, Reference("aws"), "eu-central-1", service)
     headers = [(b"Content-Type", b"application/json"), (b"X-Amz-Meta-A", b"1"), (b"Accept", b"*")]
-    request = ToSign("PUT", True, "host.amazonaws.com", path, "b=2&a=1", headers, body)
+    request = ToSign("PUT", host, path, "b=2&a=1", headers, body)
     fields = {**KEYS, "security_token": "sts"}
     sent = headers_of(signed(sign, fields, request))
     expected = UNSIGNED if body is None else sha256(body).hexdigest()
@@ -121,6 +120,17 @@ def test_aws4_signs_what_is_sent(
     signature = sent["authorization"].partition("Signature=")[2]
     assert signature == aws_signature(request, sent, canonical, sign)
     assert quote(canonical) != path or service == "s3"
+
+
+def test_what_is_signed_for_aws_is_logged_at_no_level(caplog: pytest.LogCaptureFixture) -> None:
+    """Its signer logs the whole request at the level of debugging, and so the session's token."""
+    prepare(Scheme.AWS4)
+    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", "botocore.auth")
+    sign = Sign(Scheme.AWS4, Reference("aws"), "eu-central-1", "s3")
+    request = ToSign("GET", "host.amazonaws.com", "/", "", [], b"")
+    signed(sign, {**KEYS, "security_token": "of-the-session"}, request)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
@@ -144,7 +154,7 @@ def test_aws4_signs_what_the_cloud_makes_of_a_spelling(
     """The URL goes out as the caller spelled it; a cloud checks it in its own spelling."""
     prepare(Scheme.AWS4)
     sign = Sign(Scheme.AWS4, Reference("aws"), "eu-central-1", service)
-    request = ToSign("GET", True, "host.amazonaws.com", path, query, [], b"")
+    request = ToSign("GET", "host.amazonaws.com", path, query, [], b"")
     sent = headers_of(signed(sign, KEYS, request))
     checked = replace(request, path=canonical[0], query=canonical[1])
     signature = sent["authorization"].partition("Signature=")[2]

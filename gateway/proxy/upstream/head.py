@@ -35,7 +35,6 @@ def _injected_head(upstream: Upstream, outgoing: Outgoing, injection: Injection)
         sign, fields = values.signing
         request = ToSign(
             head.method,
-            upstream.scheme == "https",
             upstream.authority,
             path.decode("ascii"),
             query[1:].decode("ascii"),
