@@ -13,6 +13,7 @@ from gateway.crypto.envelope import (
     Envelope,
     MasterKeys,
     UnknownMasterKeyError,
+    latest_version,
     master_ids,
     master_key_id,
 )
@@ -71,6 +72,25 @@ def test_what_was_sealed_opens_with_everything_it_had() -> None:
         assert ENVELOPE.open(one.id, ENVELOPE.seal(one)) == one
 
 
+# Of version 0.1.0; vaults hold such records.
+SEALED = (
+    b'{"created_at":1700000000,"created_by":"ops","expires_at":2100000000,"format":1,'
+    b'"max_stale":300,"rotated_at":1800000000,"seal":"5/bAEXdujbfNMwtUeX+9KWPn3FUw9r4RKPdDUg==",'
+    b'"type":"api_key","versions":[{"fields":{"value":"1HNeOiZeFu7gP1lxH/2pC+/rk5FeZnIOEGXJArDQ3A=='
+    b'"},"key":"a4ayc/80/OGda4BOjpnWlL6Zv+1ZxTdvbIwnQl5t+jiDDSq5OO6EJi49fPdEmmkcWLfWfH6Ir+5gU668",'
+    b'"master":"67caf959","until":null,"version":2},{"fields":{"value":"7y0SfeN7lCuq0GFFSG0f05nw5MI9'
+    b'J5OSAdH/Geudmw=="},"key":"SyJ3d9TdH8Ycb4hPJer4o0wtg9WlkeU6nZvrIbJw9pwgpILMZw1Yowi1mVAc0PVEr/MyH'
+    b'RpElQN0yXZN","master":"67caf959","until":2000000000,"version":1}]}'
+)
+
+
+def test_what_an_earlier_version_sealed_opens() -> None:
+    opened = ENVELOPE.open(CredentialId("crm", "u1"), SEALED)
+    assert (opened.type, opened.current) == ("api_key", Version(2, {"value": "new"}))
+    assert opened.previous == Version(1, {"value": "old"}, until=2_000_000_000)
+    assert (opened.max_stale, opened.created_by) == (300, "ops")
+
+
 def test_each_field_of_a_record_that_is_changed_is_noticed_and_the_credential_named() -> None:
     blob = ENVELOPE.seal(credential())
     record = json.loads(blob)
@@ -107,6 +127,7 @@ def test_a_record_that_is_cut_short_is_noticed() -> None:
 def test_what_is_no_record_is_refused_with_a_sentence(blob: bytes) -> None:
     with pytest.raises(BrokenCredentialError, match=r"'crm' is refused: .*\."):
         ENVELOPE.open(CredentialId("crm"), blob)
+    assert (latest_version(blob), master_ids(blob)) == (0, frozenset())
 
 
 def test_no_record_opens_under_another_name_or_owner() -> None:
