@@ -146,7 +146,8 @@ def _version(shape: dict[str, Any]) -> Version:
     fields = shape["fields"]
     if not all(isinstance(v, str) for v in fields.values()):
         raise ValueError("a value that is no text")
-    return Version(_int(shape["version"]), MappingProxyType(dict(fields)), shape.get("until"))
+    until = _int_or_none(shape.get("until"))
+    return Version(_int(shape["version"]), MappingProxyType(dict(fields)), until)
 
 
 def _int(value: Any) -> int:

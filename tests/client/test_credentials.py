@@ -11,11 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 import gateway.client
 from gateway.client import (
@@ -28,6 +30,7 @@ from gateway.client import (
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.keys.key import compose
 from tests.client.agents import NAMES, PATIENCE, Pulling, until
+from tests.flows.world import listening
 
 URL = "http://127.0.0.1:1"
 KEY = compose("live", "a" * 12, "b" * 32).text
@@ -182,22 +185,78 @@ async def test_where_no_gateway_is_entry_tries_for_as_long_as_it_was_told() -> N
     assert 1.0 < time.monotonic() - began < 8
 
 
-async def test_a_redirect_takes_the_key_nowhere(pulling: Pulling) -> None:
-    from aiohttp import web
+GOOD = {"name": "openai_key", "type": "api_key", "version": 1, "fields": {"value": "good"}}
 
-    from tests.flows.world import listening
 
+@asynccontextmanager
+async def answering(answer: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """The URL of what answers every request in place of a gateway."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with listening(app) as port:
+        yield f"http://127.0.0.1:{port}/"
+
+
+def credentials_of(*told: dict[str, Any]) -> web.Response:
+    return web.json_response({"revision": 7, "credentials": told, "removed": []})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "of a later version"},
+        {"version": "1"},
+        {"version": None},
+        {"fields": {"value": 1}},
+        {"fields": ["value"]},
+        {"fields": None},
+        {"max_stale": "1m"},
+        {"previous": {"version": 1, "fields": {"value": "old"}, "until": "tomorrow"}},
+    ],
+)
+async def test_a_credential_that_makes_no_sense_holds_up_no_other(wrong: dict[str, Any]) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return credentials_of(GOOD | {"name": "crm"} | wrong, GOOD)
+
+    async with answering(answer) as url, Credentials(url, KEY, NAMES) as credentials:
+        assert credentials["openai_key"].reveal() == "good"
+        with pytest.raises(UnavailableError, match="'crm' that makes no sense"):
+            credentials["crm"]
+
+
+async def test_a_long_answer_is_read_to_its_end() -> None:
+    long = "x" * 2**20
+
+    async def answer(_: web.Request) -> web.Response:
+        return credentials_of(GOOD | {"fields": {"value": long}})
+
+    async with answering(answer) as url, Credentials(url, KEY, ["openai_key"]) as credentials:
+        assert credentials["openai_key"].reveal() == long
+
+
+async def test_after_the_first_answer_what_has_changed_since_is_waited_for() -> None:
+    asked: list[dict[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(dict(request.query))
+        return credentials_of(GOOD)
+
+    async with answering(answer) as url, Credentials(url, KEY, ["openai_key"], poll=0.2):
+        await until(lambda: len(asked) > 1)
+    assert asked[0] == {"names": "openai_key"}
+    assert asked[1] == {"names": "openai_key", "since": "7", "wait": "0.2"}
+
+
+async def test_a_redirect_takes_the_key_nowhere() -> None:
     asked: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
         asked.append(request.path)
-        raise web.HTTPFound("/elsewhere")
+        return web.Response(status=302, headers={"Location": "/elsewhere"})
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    async with listening(app) as port:
+    async with answering(answer) as url:
         with pytest.raises(SourceError):
-            async with Credentials(f"http://127.0.0.1:{port}", pulling.key, NAMES, wait=0.0):
+            async with Credentials(url, KEY, NAMES, wait=0.0):
                 pass
     assert asked == ["/v1/credentials"]
 
@@ -379,10 +438,6 @@ async def test_a_callback_that_fails_keeps_no_change_from_arriving(
 async def test_what_is_no_answer_of_a_gateways_is_asked_for_again(
     told: str, pulling: Pulling
 ) -> None:
-    from aiohttp import web
-
-    from tests.flows.world import listening
-
     wrong = True
 
     async def answer(request: web.Request) -> web.Response:
@@ -391,10 +446,7 @@ async def test_what_is_no_answer_of_a_gateways_is_asked_for_again(
         got = await pulling.world.call(pulling.key, request.raw_path)
         return web.Response(status=got.status, body=got.body, content_type="application/json")
 
-    app = web.Application()
-    app.router.add_get("/v1/credentials", answer)
-    async with listening(app) as port:
-        url = f"http://127.0.0.1:{port}"
+    async with answering(answer) as url:
         with pytest.raises(SourceError, match="as no gateway does"):
             async with Credentials(url, pulling.key, NAMES, wait=0.0):
                 pass
