@@ -81,7 +81,7 @@ async def test_nothing_is_told_where_one_of_several_etags_is_the_present_one(
     assert (answer.status, answer.headers["ETag"]) == (304, tag)
 
 
-@pytest.mark.parametrize("tags", ['"a", W/"b"', '"0", "1"', "", "a"])
+@pytest.mark.parametrize("tags", ['"a", W/"b"', '"0", "1"', '"9999999999999999x"', "", "a"])
 async def test_what_is_there_is_told_where_no_etag_is_the_present_one(
     world: World, vault: Vault, tags: str
 ) -> None:
@@ -140,6 +140,7 @@ async def test_a_scope_without_a_name_is_for_all_shared_ones_and_for_no_users(
         *("", "?", "?names=", "?names=,", "?name=crm", "?names=Crm", "?names=c%20rm", "?names=c/d"),
         *("?names=crm&names=openai_key", "?names=crm&since=soon", "?names=crm&since=-1"),
         *("?names=crm&wait=long", "?names=crm&wait=-1", "?names=%FF", "?names=" + "ab," * 201),
+        *("?names=crm&wait=5x", "?names=crm&wait=1.", "?names=crm&wait=1e3", "?names=crm&since=1x"),
         "?names=" + ",".join(f"c{i}" for i in range(201)),
     ],
 )
@@ -186,6 +187,18 @@ async def test_a_host_that_is_an_agents_keeps_this_path_too(world: World, vault:
     answer = await world.call(key, BOTH, headers={"Host": "agent.example"})
     assert answer.json["path"] == BOTH
     assert values(await world.call(key, BOTH))["crm"] == "crm-1"
+
+
+async def test_a_pull_gives_its_place_back_whatever_it_is_answered(
+    world: World, vault: Vault
+) -> None:
+    key = await world.issue(*SCOPES, limits="concurrency=1")
+    revision = (await world.call(key, BOTH)).json["revision"]
+    for path, status in ((BOTH, 200), (f"{BOTH}&since={revision}", 304)):
+        async with asyncio.timeout(5):
+            while await world.client.zcard(f"gw:lease:{{{key.id}}}"):
+                await asyncio.sleep(0.01)
+        assert (await world.call(key, path)).status == status
 
 
 class TestLongPoll:
