@@ -71,6 +71,26 @@ async def no_json(call: Call) -> dict[str, Any]:
     return {"regions": {"eu"}}
 
 
+async def pairs(call: Call) -> list[tuple[str, str]]:
+    return [("region", "eu")]
+
+
+async def pass_on(call: Call, answer: Answer) -> None:
+    return None
+
+
+async def fail(call: Call, answer: Answer) -> Answer:
+    return Answer(error={"code": 7, "message": "Not in Europe."})
+
+
+async def bare(call: Call, answer: Answer) -> object:
+    return answer.result
+
+
+async def both(call: Call, answer: Answer) -> Answer:
+    return replace(answer, error={"code": 7, "message": "Not in Europe."})
+
+
 async def no_json_after(call: Call, answer: Answer) -> Answer:
     return Answer(result={"content": [{"eu"}]})
 

@@ -71,6 +71,21 @@ async def test_a_hook_sees_the_call_without_credentials_and_may_change_it(
     assert TOKEN not in repr(seen)
 
 
+@pytest.mark.parametrize("kind", ["json", "events"])
+async def test_a_hook_may_leave_an_answer_or_put_an_error_in_its_place(
+    world: World, servers: Servers, key: Key, kind: str
+) -> None:
+    told = []
+    for name in ("pass_on", "fail"):
+        put_tools(world, servers.url(kind), hooks={"after": [f"{OWN}:{name}"]})
+        headers = await opened(world, key)
+        told.append(said(await send(world, key, call("whoami"), headers=headers)))
+    left, failed = told
+    assert left["id"] == 7 and left["result"]["content"] and "error" not in left
+    error_of_hook = {"code": 7, "message": "Not in Europe."}
+    assert failed == {"jsonrpc": "2.0", "id": 7, "error": error_of_hook}
+
+
 @pytest.mark.denial("hook_refused")
 async def test_a_hook_that_refuses_stops_the_call_and_is_quoted(
     world: World, servers: Servers, key: Key
@@ -87,7 +102,7 @@ async def test_a_hook_that_refuses_stops_the_call_and_is_quoted(
     "name",
     [
         *("broken", "endless", "stubborn", "cancelled", "exits", "interrupts", "groups"),
-        *("stamp", "no_json"),
+        *("stamp", "no_json", "pairs"),
     ],
 )
 async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
@@ -110,6 +125,8 @@ async def test_a_hook_that_fails_or_takes_too_long_stops_the_call(
         ("break_after", "internal"),
         ("look", "internal"),
         ("no_json_after", "internal"),
+        ("bare", "internal"),
+        ("both", "internal"),
     ],
 )
 async def test_a_hook_that_fails_afterwards_withholds_the_answer(
@@ -157,6 +174,22 @@ async def test_an_answer_that_is_fetched_later_is_no_way_around_a_hook(
             result = await send(world, key, request(method, **related))
             assert code(result) == (403, "hook_refused"), method
             assert b"private" not in heard.body + result.body
+
+
+async def test_what_a_hook_makes_of_an_answer_without_an_id_has_none(
+    world: World, key: Key
+) -> None:
+    """Some callers take it for theirs."""
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        return web.json_response({"result": {"content": []}})
+
+    async with backend() as hostile:
+        hostile.answer = answer
+        inject: dict[str, object] = {}
+        put_tools(world, f"{hostile.url}/mcp", hooks={"after": [f"{OWN}:stamp"]}, inject=inject)
+        told = (await send(world, key, call("x"))).json
+    assert told == {"result": {"content": [{"type": "text", "text": "stamped x"}]}}
 
 
 @pytest.mark.parametrize("message", [call("x"), request("tasks/list")])
