@@ -19,6 +19,7 @@ from gateway.domain.keys.key import Key
 from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.strict_json import LEVELS
 from gateway.proxy.large_bodies import LARGE
+from gateway.proxy.tools import answers
 from tests.flows.audit import records
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
@@ -252,6 +253,53 @@ async def test_events_are_searched_however_they_are_cut(
     # The id is sealed, whatever is in it.
     assert told.body.decode().count("[redacted:github]") == 5 and len(event_ids(told)) == 1
     assert json.loads(told.body.decode().split("data: ")[-1])["id"] == 7
+
+
+@pytest.mark.parametrize(("length", "status"), [(500_000, 200), (500_001, 502)])
+async def test_an_answer_that_is_too_long_to_be_held_is_not_shown(
+    world: World,
+    hostile: Backend,
+    key: Key,
+    monkeypatch: pytest.MonkeyPatch,
+    length: int,
+    status: int,
+) -> None:
+    """It does not fit into one read, which is held in any case."""
+    monkeypatch.setattr(answers, "LONGEST", 500_000)
+    text = RESPONSE % ("x" * (length - len(RESPONSE % "")))
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(text=text, content_type="application/json")
+
+    hostile.answer = answer
+    assert (await send(world, key, call("x"))).status == status
+
+
+async def test_an_event_that_is_too_long_to_be_held_cuts_the_stream(
+    world: World,
+    hostile: Backend,
+    key: Key,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(answers, "LONGEST", 1000)
+    ended = asyncio.Event()
+    first = f"data: {RESPONSE % 'fine'}\n\n".encode()
+
+    async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(first)
+        await response.write(b"data: " + b"x" * 2000)
+        await ended.wait()
+        return response
+
+    hostile.answer = answer
+    async with asyncio.timeout(10):
+        with pytest.raises(aiohttp.ClientError):
+            await send(world, key, call("x"))
+    ended.set()
+    assert "EventTooLongError" not in "".join(capsys.readouterr()), "and is no bug"
 
 
 @pytest.mark.parametrize("status", [200, 500])

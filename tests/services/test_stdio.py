@@ -216,6 +216,22 @@ async def test_a_program_that_is_not_there_or_speaks_no_mcp_is_told_so(site: Sit
     assert late.value.code is Code.UPSTREAM_TIMEOUT
 
 
+async def test_a_program_that_answers_the_greeting_with_an_error_is_asked_nothing(
+    site: Site,
+) -> None:
+    refusal = '{"jsonrpc": "2.0", "id": %s, "error": {"code": 1, "message": "no"}}'
+    program = (
+        "import json, sys\n"
+        "asked = json.loads(sys.stdin.readline())\n"
+        f"print({refusal!r} % json.dumps(asked['id']), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with pytest.raises(Denied, match="does not speak MCP") as refused:
+        await site.server(command=(python(), "-c", program, site.mark))
+    assert refused.value.code is Code.UPSTREAM_PROTOCOL
+    await until(lambda: site.running == 0)
+
+
 async def test_who_stops_waiting_has_the_call_cancelled(site: Site) -> None:
     server = await site.server()
     said = server.ask(request("sleep", seconds=600), Secrets(), PATIENT)
