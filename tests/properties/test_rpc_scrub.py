@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -117,6 +118,31 @@ def test_what_was_found_is_known_by_its_name() -> None:
     shown = search.message({"a": f"x{SECRET}y", "b": [int(NUMBER)], SECRET: 1})
     assert shown == {"a": "x[redacted:n0]y", "b": ["[redacted:n1]"], "[redacted:n0]": 1}
     assert search.seen == {b"[redacted:n0]", b"[redacted:n1]"}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("spelled", [str, lambda s: s.encode().hex()], ids=["plain", "hex"])
+def test_a_secret_that_is_folded_within_a_text_is_replaced(
+    spelled: Callable[[str], str], end: str
+) -> None:
+    secret = "a-secret-of-some-length"
+    whole = spelled(secret)
+    for width in (1, 7):
+        folded = end.join(whole[at : at + width] for at in range(0, len(whole), width))
+        written = Search(found(secret)).written({"result": f"<{folded}>"})
+        assert written == b'{"result":"<[redacted:n0]>"}'
+
+
+@pytest.mark.parametrize("levels", range(3))
+def test_a_secret_of_several_lines_is_replaced_also_as_json_within_json(
+    levels: int,
+) -> None:
+    text = SECRET
+    for _ in range(levels):
+        text = json.dumps(text)
+    search = Search(found(SECRET))
+    assert b"odd" not in search.written({"result": text})
+    assert search.seen == {b"[redacted:n0]"}
 
 
 def test_what_stands_for_a_secret_does_not_tell_its_length() -> None:

@@ -327,4 +327,5 @@ def test_headers_lose_a_secret_in_their_value_and_go_where_it_is_in_their_name()
 
 def test_what_is_too_short_to_be_a_secret_is_left() -> None:
     assert patterns((("short", "x" * (SHORTEST - 1)),)) is None
+    assert known("x" * SHORTEST).replaced(b"<" + b"x" * SHORTEST + b">") == b"<[redacted:n0]>"
     assert "sesame" not in repr(known("sesame-open"))

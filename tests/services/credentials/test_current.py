@@ -2,11 +2,14 @@
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
+from gateway.client.sync import Report
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, id_of, parse
-from gateway.services.credentials.current import LiveCredentials
+from gateway.services.credentials.current import LiveCredentials, log_report
+from tests.flows.own_store import own_store
 from tests.services.vaults import Vault, problem_of
 
 
@@ -58,6 +61,43 @@ async def test_a_broken_credential_stands_against_no_policy(client: Redis) -> No
     credentials = LiveCredentials(sync, lambda: vault.wall)
     assert [str(name) for name in credentials.broken] == ["bb"]
     assert problem_of(credentials, parse("${credentials.bb}").references[0]) == ""
+
+
+async def test_before_the_first_check_nothing_stands_against_a_policy(client: Redis) -> None:
+    vault = Vault(client)
+    credentials = LiveCredentials(vault.sync(), lambda: vault.wall)
+    assert problem_of(credentials, parse("${credentials.nope}").references[0]) == ""
+
+
+async def test_what_must_be_fresh_is_put_into_no_call_while_the_vault_is_away() -> None:
+    async with own_store() as store:
+        vault = Vault(store.client)
+        await vault.write("fresh", max_stale=0)
+        await vault.write("any")
+        sync = vault.sync()
+        await sync.check()
+        credentials = LiveCredentials(sync, lambda: vault.wall)
+        fresh, other = CredentialId("fresh"), CredentialId("any")
+        await credentials.freshen((other, fresh))
+        store.kill()
+        vault.now += 1
+        with pytest.raises(Denied) as denied:
+            await credentials.freshen((other, fresh))
+        assert denied.value.code is Code.CREDENTIAL_UNAVAILABLE
+        await credentials.freshen((other,))
+        await credentials.try_freshen((fresh, other))
+        assert not credentials.usable(fresh) and credentials.usable(other)
+
+
+def test_what_was_changed_or_removed_is_logged_by_name() -> None:
+    aa, bb = CredentialId("aa"), CredentialId("bb", "u1")
+    with capture_logs() as logged:
+        for report in (Report(), Report(changed=(aa,)), Report(removed=(bb,))):
+            log_report(report)
+    assert [(line["changed"], line["removed"]) for line in logged] == [
+        (["aa"], []),
+        ([], ["user/u1/bb"]),
+    ]
 
 
 async def test_a_decoy_is_found_by_nobody_and_whoever_asks_for_it_is_told_of(

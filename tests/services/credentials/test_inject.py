@@ -11,13 +11,14 @@ from redis.asyncio import Redis
 
 from gateway.client.sync import Sync
 from gateway.domain.audit.record import Named
-from gateway.domain.credentials import Version
+from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.errors import Code, Denied
 from gateway.domain.policies.references import Reference, parse
 from gateway.domain.policies.services import Inject, Scheme, Sign
 from gateway.domain.policies.snapshot import Service, Timeouts
 from gateway.services.credentials.current import LiveCredentials
 from gateway.services.credentials.inject import MOST_CACHED, Injected, Injector, open_injector
+from gateway.services.credentials.secrets_to_hide import ChangedSecrets
 from tests.services.vaults import Vault
 
 INJECT = Inject(headers=(("X-Secret", parse("${credentials.aa}")),))
@@ -110,6 +111,22 @@ async def test_a_call_looks_for_what_was_put_into_later_ones_at_its_place_and_no
     assert [value for _, value in of_user.secrets.pairs] == ["user/u1/aa-1"]
 
 
+async def test_what_a_token_is_fetched_with_is_looked_for_where_it_is_put_in_itself(
+    vault: Vault, sync: Sync
+) -> None:
+    """Its scopes and its URL are words of many texts."""
+    fields = {"token_url": "https://idp.test/", "client_id": "client-1", "client_secret": "s" * 20}
+    await vault.write("idp", type="oauth2", current=Version(1, {**fields, "scopes": "read"}))
+    await sync.check()
+    token, own = parse("Bearer ${credentials.idp}"), parse("${credentials.idp.client_id}")
+    credentials = LiveCredentials(sync, lambda: vault.wall)
+    for text, secrets in ((token, ()), (own, (("idp", "client-1"),))):
+        ids = {one: CredentialId(one.name) for one in Inject(headers=(("X", text),)).references}
+        changes = ChangedSecrets(credentials, ids, 0)
+        assert ids and changes() == secrets
+        assert changes() is None, "nothing has changed since"
+
+
 async def test_what_looks_for_two_that_take_turns_is_made_once(
     vault: Vault, sync: Sync, injector: Injector
 ) -> None:
@@ -168,6 +185,8 @@ async def test_a_text_gets_the_newest_values_and_the_ones_before_while_their_gra
     assert {value for _, value in injected.secrets.pairs} == {"aa-2", "aa-1", "bb-7"}
     assert "aa-2" not in repr(injected) and "aa-1" not in repr(injected)
     assert texts(await injector.values(SERVICE, header("${credentials.bb}"), None))[1] is None
+    blanks_around = await injector.values(SERVICE, header("\t${credentials.bb} "), None)
+    assert texts(blanks_around)[0] == b"bb-7"
 
 
 async def test_what_was_prepared_is_good_for_its_place_policies_credentials_and_grace_alone(
@@ -311,6 +330,7 @@ async def test_what_comes_along_and_proves_nothing_is_looked_for_where_it_is_no_
         ("headers", {"Cookie": "sid=12345678", "X-Cookie": "sid=87654321"}, {"12345678"}),
         ("headers", {"authorization": "Token short", "X-Key": "Basic  YTpwNA=="}, {"YTpwNA=="}),
         ("api_key", {"value": "ApiKey abcd-efgh"}, {"abcd-efgh"}),
+        ("api_key", {"value": " ApiKey abcd-efgh\t"}, {"abcd-efgh"}),
         ("api_key", {"value": "three words altogether"}, set()),
     ],
 )
