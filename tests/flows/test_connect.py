@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from tests.flows.world import MASTER, Answer, World, new_world
 VALUE = "a-secret-of-ann-0123456789"
 KEY_PAIR = "field.access_key_id=12345678&field.access_key_secret=12345678"
 CLIENT = "field.token_url=https://idp.example.com&field.client_id=a&field.client_secret=b"
+NEVER = {"calls": 0}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -83,6 +84,44 @@ async def test_a_look_does_not_use_a_link_and_a_form_that_is_sent_does(world: Wo
     again = await get(world, path, Cookie=cookie_of(saved))
     assert again.status == 200
     assert (await get(world, path, Cookie="gateway_connect=" + "x" * 32)).status == 404
+
+
+async def test_of_two_who_have_found_a_link_unused_one_uses_it(world: World) -> None:
+    path, both_opened = await new_link(world), asyncio.Event()
+
+    async def form() -> AsyncIterator[bytes]:
+        yield b"name=crm&"
+        await both_opened.wait()
+        yield f"field.value={VALUE}".encode()
+
+    async def sent() -> int:
+        answer = await world.call(None, path, method="POST", headers=FORM, data=form())
+        return answer.status
+
+    await world.client.config_resetstat()
+    statuses = asyncio.gather(sent(), sent())
+    async with asyncio.timeout(10):
+        while (await world.client.info("commandstats")).get("cmdstat_hmget", NEVER)["calls"] < 2:
+            await asyncio.sleep(0.01)
+    both_opened.set()
+    assert sorted(await statuses) == [200, 404]
+
+
+async def test_a_link_that_the_store_cannot_tell_is_neither_open_nor_none(world: World) -> None:
+    path = await new_link(world)
+    (name,) = [one async for one in world.client.scan_iter(f"{world.store.prefix}link:*")]
+    await world.client.delete(name)
+    await world.client.set(name, "no hash")
+    answer = await get(world, path)
+    assert (answer.status, answer.code) == (503, "store_unavailable")
+
+
+async def test_the_page_is_read_or_sent_and_nothing_else(world: World) -> None:
+    path = await new_link(world)
+    refused = await world.call(None, path, method="DELETE")
+    assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD, POST")
+    style = await get(world, "/connect/style.css")
+    assert (style.status, style.headers["Content-Type"]) == (200, "text/css; charset=utf-8")
 
 
 async def test_no_browser_brings_the_session_of_a_link_along(world: World) -> None:
