@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from gateway.domain.errors import Code
 from gateway.domain.policies.snapshot import ClientTls, Timeouts, Upstream
@@ -290,7 +291,7 @@ async def test_only_the_agents_own_word_in_tls_ends_an_answer_without_a_length(
 
 
 @asynccontextmanager
-async def connect_proxy(*, status: bytes = b"200 OK") -> AsyncIterator[tuple[int, list[bytes]]]:
+async def connect_proxy(status: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A proxy that knows CONNECT and nothing else; the list has the heads that it was sent."""
     heads: list[bytes] = []
 
@@ -303,10 +304,9 @@ async def connect_proxy(*, status: bytes = b"200 OK") -> AsyncIterator[tuple[int
         head = await reader.readuntil(b"\r\n\r\n")
         heads.append(head)
         writer.write(b"HTTP/1.1 %b\r\n\r\n" % status)
-        if status.startswith(b"2"):
-            host, _, port = head.split(b" ")[1].partition(b":")
-            inner, outer = await asyncio.open_connection(host.decode(), int(port))
-            await asyncio.gather(pump(reader, outer), pump(inner, writer), return_exceptions=True)
+        host, _, port = head.split(b" ")[1].partition(b":")
+        inner, outer = await asyncio.open_connection(host.decode(), int(port))
+        await asyncio.gather(pump(reader, outer), pump(inner, writer), return_exceptions=True)
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -329,7 +329,7 @@ async def test_a_proxy_tunnels_and_sees_no_request(
 ) -> None:
     how = {"ssl_context": server_side(authority, "localhost")} if scheme == "https" else {}
     port = await stack.enter_async_context(agent_app(named("far"), **how))
-    proxy, heads = await stack.enter_async_context(connect_proxy(status=status))
+    proxy, heads = await stack.enter_async_context(connect_proxy(status))
     ca = files(tmp_path, authority, "gateway").ca if how else ""
     where = {"tls": ClientTls(ca=ca), "proxy": ("127.0.0.1", proxy)}
     upstream = secure(port, **where) if how else Upstream("http", "localhost", port, **where)  # type: ignore[arg-type]
@@ -340,12 +340,27 @@ async def test_a_proxy_tunnels_and_sees_no_request(
     assert heads == [b"CONNECT localhost:%d HTTP/1.1\r\nHost: localhost:%d\r\n\r\n" % (port, port)]
 
 
-async def test_a_proxy_that_refuses_is_an_upstream_out_of_reach(
-    world: World, stack: AsyncExitStack
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refused the tunnel"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "refused the tunnel"),
+        (b"nonsense\r\n\r\n", "refused the tunnel"),
+        # What the upstream cannot have said yet.
+        (b"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n", "refused the tunnel"),
+        (b"HTTP/1.1 200 OK\r\nX-A: " + b"x" * 9000, "answer does not end"),
+        (b"", "closed the connection"),
+    ],
+)
+async def test_a_proxy_that_opens_no_tunnel_is_an_upstream_out_of_reach(
+    world: World, answer: bytes, why: str
 ) -> None:
-    proxy, _ = await stack.enter_async_context(connect_proxy(status=b"403 Forbidden"))
-    world.serve(world.agent(upstream=at(1, proxy=("127.0.0.1", proxy))))
-    check(await world.call(await world.issue()), Code.UPSTREAM_UNREACHABLE)
+    key = await world.issue()
+    async with agent_that(says(answer, then_close=not answer)) as proxy:
+        world.serve(world.agent(upstream=at(1, proxy=(proxy.host, proxy.port))))
+        with capture_logs() as logs:
+            check(await world.call(key), Code.UPSTREAM_UNREACHABLE)
+    assert any(why in str(event.get("reason", "")) for event in logs)
 
 
 @pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "0xa9fea9fe", "fe80::1"])

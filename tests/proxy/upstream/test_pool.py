@@ -50,12 +50,17 @@ def taken() -> Iterator[int]:
 async def used(pool: UpstreamPool, upstream: Upstream) -> UpstreamConnection:
     """A connection that has carried an exchange, given back."""
     connection = pool.take(upstream, repeatable=True) or await pool.connect(upstream, 1.0)
+    await given_back(pool, connection)
+    return connection
+
+
+async def given_back(pool: UpstreamPool, connection: UpstreamConnection) -> None:
+    """Let it carry an exchange, then give it back."""
     arrived = connection.expect_answer(bodiless=False)
     connection.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     _, payload = await arrived
     assert await payload.readany() == b"ok"
     pool.release(connection)
-    return connection
 
 
 async def test_a_used_connection_is_given_out_again(pool: UpstreamPool, upstream: Upstream) -> None:
@@ -69,6 +74,20 @@ async def test_one_that_is_being_closed_is_not(pool: UpstreamPool, upstream: Ups
     first = await used(pool, upstream)
     first.close()
     assert pool.take(upstream, repeatable=False) is None
+
+
+async def test_so_many_are_kept_and_one_that_ends_makes_room(
+    pool: UpstreamPool, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.proxy.upstream.pool.MAX_IDLE", 2)
+    made = [await pool.connect(upstream, 1.0) for _ in range(3)]
+    for connection in made:
+        await given_back(pool, connection)
+    assert [connection.usable for connection in made] == [True, True, False]
+    made[0].close()
+    async with asyncio.timeout(5):
+        while list(made[0].home) != [made[1]]:
+            await asyncio.sleep(0.01)
 
 
 async def test_those_that_were_made_at_once_do_not_all_end_at_once(
