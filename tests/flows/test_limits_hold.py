@@ -323,6 +323,10 @@ async def test_one_address_with_half_requests_in_every_place_keeps_nobody_out(
         for end in others:
             end.send(b"Host: x\r\n\r\n")
             assert (await read_answer(end.reader)).status == 200, "they are no crowd"
+        async with asyncio.timeout(BOUND):
+            for end in crowd:
+                with suppress(ConnectionError):
+                    assert await end.reader.read() == b""
 
 
 async def test_fewer_bytes_than_were_announced_are_no_request(world: World) -> None:

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.credentials import parse_id
 from gateway.domain.keys.key import Key
+from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.settings import StoreSettings
 from gateway.proxy.inflight import SWEEP_SECONDS
 from gateway.services.keys.issue import Issuer
@@ -98,6 +99,16 @@ async def test_a_download_is_cut_so_that_it_does_not_look_whole(live: World) -> 
         told, whole = await read_on(answer)
     assert not whole
     assert b"error" not in told
+
+
+async def test_a_stream_of_a_public_route_goes_on_as_there_is_no_key_to_close(live: World) -> None:
+    (upstream,) = live.policies.agents["echo"].upstreams
+    public = Route(*parse_path("/ticks"), "", frozenset({"GET"}), public=True)
+    live.serve(live.agent(upstream=upstream, routes=(public,)))
+    ends = time.monotonic() + 2 * SWEEP_SECONDS
+    async with live.session.get(f"{live.url}/agents/echo/ticks") as answer:
+        while time.monotonic() < ends:
+            assert await answer.content.readuntil(b"\n\n") == b"data: tick\n\n"
 
 
 @pytest.mark.parametrize("act", ["revoked", "narrowed"])

@@ -16,6 +16,7 @@ from gateway.domain.policies.services import SENT_WHOLE
 from gateway.domain.settings import StoreSettings, VaultSettings
 from gateway.services.credentials.inject import REFRESH_SECONDS
 from tests.flows.audit import records
+from tests.flows.raw import exchange
 from tests.flows.services import Backend, backend, keep, put, seen, service
 from tests.flows.tools import call
 from tests.flows.world import World, new_world
@@ -95,6 +96,24 @@ async def test_what_a_caller_sends_under_the_same_names_is_replaced(
     refused = await world.call(key, "/services/crm/x?a=1;api_key=mine", "POST", headers, form)
     assert (refused.status, refused.code) == (400, "bad_request")
     assert len(there.arrived) == seen
+
+
+@pytest.mark.parametrize("inject", [TOKEN, {"body": {"secret": "${credentials.crm}"}}])
+async def test_a_body_that_is_longer_than_a_service_takes_is_not_sent(
+    world: World, vault: Vault, there: Backend, inject: dict[str, Any]
+) -> None:
+    """In chunks, it is known to be too long once it has arrived."""
+    put(world, service(there, inject=inject, max_body="1KB"))
+    key = await world.issue("services/crm")
+    head = (
+        "POST /services/crm/x HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        f"X-API-Key: {key.text}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    for length, status in ((1000, 200), (1001, 413)):
+        body = b'{"a": "%b"}' % (b"x" * (length - 9))
+        sent = b"%b%x\r\n%b\r\n0\r\n\r\n" % (head.encode(), length, body)
+        assert (await exchange(world.address, sent)).status == status
+    assert len(there.arrived) == 1
 
 
 async def test_a_look_alike_of_a_header_that_is_put_in_is_refused(
