@@ -36,11 +36,12 @@ plans:
 
 
 class Talker:
-    """Both dialects. `told`: the tokens of each answer, None: it does not say. `pause`: what a
-    stream waits for in its middle."""
+    """Both dialects. `told`: the tokens of each answer, None: it does not say. `before`: what a
+    stream waits for before its head. `pause`: in its middle."""
 
     def __init__(self) -> None:
         self.told: int | None = 30
+        self.before: Callable[[], Awaitable[object]] | None = None
         self.pause: Callable[[], Awaitable[object]] | None = None
         self.ended = asyncio.Event()
         self.asked: list[Any] = []
@@ -68,6 +69,8 @@ class Talker:
 
     async def _streamed(self, request: web.Request, asked: Any) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        if self.before is not None:
+            await self.before()
         await response.prepare(request)
         anthropics = request.path.endswith("/messages")
         try:
@@ -270,13 +273,14 @@ async def tokens_of(world: World, agent: str) -> int:
     return (await used(world, By.AGENT, agent)).tokens
 
 
+@pytest.mark.parametrize("where", ["before", "pause"])
 async def test_what_callers_leave_is_read_to_its_end_for_its_usage(
-    world: World, key: Key, talker: Talker, provider: Backend
+    world: World, key: Key, talker: Talker, provider: Backend, where: str
 ) -> None:
     """Before the answer's head, and in the middle of its stream."""
     goes_on = asyncio.Event()
-    talker.pause = goes_on.wait
-    await left_early(world, key)
+    setattr(talker, where, goes_on.wait)
+    await left_early(world, key, talker)
     assert await charged(world, key) == 0
     goes_on.set()
     await comes_to(lambda: charged(world, key), 30)
@@ -303,7 +307,8 @@ async def test_what_is_never_told_is_guessed_and_marked(
     assert await charged(world, key) == (await used(world, By.AGENT, "models/gpt-4")).tokens
 
 
-async def left_early(world: World, key: Key) -> None:
+async def left_early(world: World, key: Key, talker: Talker) -> None:
+    """Once the answer has begun, or, where that waits, once it was asked for."""
     body = json.dumps({"model": "gpt-4", "messages": HELLO, "stream": True}).encode()
     reader, writer = await asyncio.open_connection(*world.address)
     writer.write(
@@ -311,8 +316,14 @@ async def left_early(world: World, key: Key) -> None:
         b"\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n\r\n%b"
         % (key.text.encode(), len(body), body)
     )
-    await reader.readuntil(b"data: ")
-    writer.transport.abort()
+    async with asyncio.timeout(15):
+        if talker.before is None:
+            await reader.readuntil(b"data: ")
+        while not talker.asked:
+            await asyncio.sleep(0.01)
+        writer.transport.abort()
+        while world.gateways[0].data.connections:
+            await asyncio.sleep(0.01)
 
 
 async def test_what_many_take_together_is_counted_to_the_token(
