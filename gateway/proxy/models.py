@@ -113,8 +113,8 @@ class Models:
         self, exchange: Exchange, outgoing: Outgoing, first: Model, policies: Policies
     ) -> None:
         """Ask the model, and its fallbacks where it cannot answer."""
-        others = (policies.models.get(name) for name in first.fallback)
-        chain = [first, *(model for model in others if model is not None)]
+        # Policies with a fallback that does not exist are never in force.
+        chain = [first, *(policies.models[name] for name in first.fallback)]
         for model in chain:
             last = model is chain[-1]
             try:
