@@ -41,6 +41,20 @@ def verified(path: Path, *, gone_before: float = -math.inf) -> Chains:
     return chains
 
 
+def test_a_file_that_is_rotated_while_it_is_opened_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.write_text("one\ntwo\n")
+
+    def after_a_rotation(of: Path) -> list[Path]:
+        path.rename(f"{path}.000000001")
+        return rotated(of)
+
+    monkeypatch.setattr(audit_file, "rotated", after_a_rotation)
+    assert [text for _, text in read_lines(path)] == ["one", "two"]
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "audit.jsonl"

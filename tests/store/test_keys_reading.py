@@ -34,6 +34,15 @@ async def test_a_name_that_holds_no_record_is_an_error_and_no_crash(
     assert await keys.delete(ID) == "done"
 
 
+async def test_what_holds_no_record_is_known_to_be_none(keys: KeyStore, client: Redis) -> None:
+    """So that it ends the open streams of its key."""
+    await client.hset(NAME, "consumer", "sales")
+    await client.set(NAME.replace(ID, OTHER_ID), "no hash")
+    missing = "0" * 12
+    known = await keys.known([ID, missing, OTHER_ID])
+    assert known == {ID: await keys.get(ID), missing: None, OTHER_ID: None}
+
+
 @settings(max_examples=50)
 @given(values=st.dictionaries(st.sampled_from(field_names()) | st.text(), st.binary(), min_size=1))
 async def test_any_bytes_in_a_record_can_be_read(client: Redis, values: dict[str, bytes]) -> None:
@@ -95,7 +104,12 @@ async def unreachable() -> AsyncIterator[KeyStore]:
 
 
 async def test_a_redis_that_is_away_is_one_error(unreachable: KeyStore) -> None:
-    for attempt in (unreachable.get(ID), unreachable.ids(), unreachable.now()):
+    for attempt in (
+        unreachable.get(ID),
+        unreachable.ids(),
+        unreachable.now(),
+        unreachable.known([ID]),
+    ):
         with pytest.raises(StoreError, match="could not answer"):
             await attempt
     with pytest.raises(StoreError):

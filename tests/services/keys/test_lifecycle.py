@@ -138,9 +138,12 @@ async def test_what_was_changed_meanwhile_is_neither_changed_nor_deleted(keys: K
     assert record is not None and record.label == "theirs"
 
 
-async def test_a_deletion_is_told_once(keys: KeyStore) -> None:
-    assert (await lifecycle.delete(keys, ID)).outcome == "deleted"
-    assert (await lifecycle.delete(keys, ID)).refused
+@pytest.mark.parametrize("conditional", [False, True])
+async def test_a_deletion_is_told_once(keys: KeyStore, conditional: bool) -> None:
+    expected = (await keys.revised(ID))[1] if conditional else ""
+    assert (await lifecycle.delete(keys, ID, expected)).outcome == "deleted"
+    assert await keys.get(ID) is None
+    assert (await lifecycle.delete(keys, ID, expected)).refused
 
 
 async def test_without_a_replica_there_is_nothing_to_wait_for(keys: KeyStore) -> None:
