@@ -4,6 +4,8 @@ import asyncio
 import math
 from collections.abc import Callable
 
+from gateway.timers import Timer
+
 
 class Deadline:
     """One timer for the life of a connection: moving it to a later time sets an attribute and makes
@@ -16,7 +18,7 @@ class Deadline:
         self._on_reached = on_reached
         self._at = math.inf
         self._fires_at = math.inf
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: Timer | None = None
 
     def set(self, seconds: float) -> None:
         """Call `on_reached` in `seconds` from now, unless moved or cleared before."""
@@ -37,7 +39,7 @@ class Deadline:
         if self._handle is not None:
             self._handle.cancel()
         self._fires_at = self._at
-        self._handle = self._loop.call_at(self._at, self._fire)
+        self._handle = Timer(self._loop, self._at, self._fire)
 
     def _fire(self) -> None:
         self._handle = None

@@ -14,6 +14,7 @@ from gateway.log import log
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.reasons import ProxyError
 from gateway.proxy.upstream.resolver import Resolver
+from gateway.timers import timeout
 
 LONGEST_TUNNEL_HEAD = 8192
 # RFC 9110 section 9.3.6: any 2xx. Not every proxy sends a reason phrase.
@@ -38,7 +39,7 @@ class Dialer:
         """Return a new connection; raise Denied(upstream_unreachable), from its cause, if none is
         made within `seconds`."""
         try:
-            async with asyncio.timeout(seconds):
+            async with timeout(seconds):
                 tls = self._contexts.get(upstream.tls) if upstream.scheme == "https" else None
                 if upstream.proxy is not None:
                     return await self._through(upstream.proxy, upstream, tls, seconds, make)

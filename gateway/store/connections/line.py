@@ -14,6 +14,7 @@ from redis.asyncio import Connection
 
 from gateway.domain.errors import StoreError
 from gateway.store.connections.failures import without_arguments
+from gateway.timers import Timer
 
 MAX_WAITING = 10_000
 
@@ -41,7 +42,7 @@ class Line(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self._pending: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._outgoing: list[bytes] = []
-        self._watch: asyncio.TimerHandle | None = None
+        self._watch: Timer | None = None
         self.alive = True
         self.was_late = False
         self.on_lost: Callable[[], object] = lambda: None
@@ -59,7 +60,7 @@ class Line(asyncio.Protocol):
             self._loop.call_soon(self.flush)
         self._outgoing.append(command)
         if self._watch is None:
-            self._watch = self._loop.call_at(deadline, self._check)
+            self._watch = Timer(self._loop, deadline, self._check)
 
     def drop(self, reason: str) -> None:
         """Close; every call in progress ends in StoreError, because it may or may not have run."""
@@ -97,7 +98,7 @@ class Line(asyncio.Protocol):
             self.was_late = True
             self.drop("Redis did not answer in time.")
         else:
-            self._watch = self._loop.call_at(deadline, self._check)
+            self._watch = Timer(self._loop, deadline, self._check)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

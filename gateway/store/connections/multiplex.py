@@ -24,6 +24,7 @@ from gateway.log import log
 from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
 from gateway.tasks import background, cancel_and_wait, retrieve_exception
+from gateway.timers import Timer, timeout
 
 # A server that restarts, or a proxy that closes idle connections, is back within this time.
 PATIENCE = 0.25
@@ -57,7 +58,7 @@ class Multiplexer:
         self._loop = asyncio.get_running_loop()
         self._line: Line | None = None
         self._waiting: deque[tuple[float, bytes, asyncio.Future[Any]]] = deque()
-        self._patience: asyncio.TimerHandle | None = None
+        self._patience: Timer | None = None
         self._closed = False
         self._wait_for(timeout)
         self._connecting = background(self._keep_connected())
@@ -113,7 +114,7 @@ class Multiplexer:
     def _wait_for(self, seconds: float) -> None:
         """Let calls wait this long for a connection, then refuse them until there is one."""
         if seconds > 0 and not self._closed:
-            self._patience = self._loop.call_later(seconds, self._refuse)
+            self._patience = Timer(self._loop, self._loop.time() + seconds, self._refuse)
 
     def _refuse(self, reason: str = "Redis is not reachable.") -> None:
         """Refuse waiting calls and those to come."""
@@ -145,7 +146,7 @@ class Multiplexer:
             await asyncio.sleep(pause_after(failures, FIRST_RETRY, LONGEST_RETRY))
 
     async def _open(self) -> Line:
-        async with asyncio.timeout(self._timeout):
+        async with timeout(self._timeout):
             connection = self._connect()
             try:
                 await connection.connect()

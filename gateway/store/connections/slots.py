@@ -20,6 +20,7 @@ from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.tasks import Tasks, background, cancel_and_wait
+from gateway.timers import timeout_at
 
 SLOTS = 16384
 # Between two refreshes of the topology, however many calls ask for one: each costs about 10 ms.
@@ -55,7 +56,7 @@ class ClusterLines:
 
     async def repeat(self, error: ReplyError, command: bytes, key_id: str) -> Any:
         try:
-            async with asyncio.timeout_at(error.deadline):
+            async with timeout_at(error.deadline):
                 return await self._repeat(error, command, slot_of(key_id))
         except TimeoutError:
             raise StoreError("Redis did not answer in time.") from None
@@ -72,7 +73,7 @@ class ClusterLines:
         """Raise StoreError unless one node answers. One is enough: only the keys of the other nodes
         are refused, and there is no better place to send them."""
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._patient_until):
+            async with timeout_at(self._patient_until):
                 await self._known.wait()
         nodes = list(self._nodes.values())
         answers = await asyncio.gather(*(node.ping() for node in nodes), return_exceptions=True)
@@ -91,7 +92,7 @@ class ClusterLines:
         """Call before the topology is known, or while no node holds this slot."""
         self._stale.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(self._patient_until):
+            async with timeout_at(self._patient_until):
                 await self._known.wait()
         return await self._owner(slot_of(key_id)).call(command)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Connection, Redis
@@ -15,6 +16,7 @@ from gateway.store.connections import multiplex
 from gateway.store.connections.connect import connection_factory
 from gateway.store.connections.line import ReplyError, pack, take_over
 from gateway.store.connections.multiplex import Multiplexer
+from tests.stalling import stall
 from tests.store.connections.relayed import (
     SECONDS,
     answered,
@@ -232,3 +234,20 @@ async def test_what_is_sent_on_a_lost_connection_is_an_error_of_redis_pys(
         take_over(connection)
     with pytest.raises(RedisConnectionError):
         await connection.send_command("PING", check_health=False)
+
+
+async def test_a_reply_that_came_while_this_process_stalled_is_in_time(
+    store: StoreSettings,
+) -> None:
+    line = Multiplexer(connection_factory(store), timeout=SECONDS)
+    first = await line.call(pack("CLIENT", "ID"))
+    asked: list[asyncio.Future[Any]] = []
+
+    def ask() -> None:
+        asked.append(line.call(pack("ECHO", "stalled")))
+        line.flush("")
+
+    await stall(SECONDS * 1.5, ask)
+    assert await asked[0] == b"stalled"
+    assert await line.call(pack("CLIENT", "ID")) == first, "the connection was kept"
+    await line.close()
