@@ -1,5 +1,6 @@
 """What redis-py's connections lack: a host name leads to the first of its addresses that answers,
-and a lost connection is an error of redis-py's under every event loop."""
+a lost connection is an error of redis-py's under every event loop, and a stall of this process is
+not the fault of Redis."""
 
 import asyncio
 import math
@@ -17,23 +18,36 @@ from redis.asyncio import (
 )
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.happy_eyeballs import connect_to_first
+from gateway.timers import timeout
 
 
-class _UnderUvloop(AbstractConnection):
-    """uvloop raises RuntimeError where something is written to a connection that was lost a moment
-    ago, and redis-py passes it on. Whoever expects redis-py's errors would end on it: what keeps
-    the gateway connected did, for good, when Redis reset a connection that was being made."""
-
+class _Mended(AbstractConnection):
     async def send_packed_command(self, *given: Any, **named: Any) -> None:
+        """uvloop raises RuntimeError where something is written to a connection that was lost a
+        moment ago, and redis-py passes it on. Whoever expects redis-py's errors would end on it:
+        what keeps the gateway connected did, for good, when Redis reset a connection that was being
+        made."""
         try:
             await super().send_packed_command(*given, **named)
         except RuntimeError as lost:
             raise RedisConnectionError("The connection was lost.") from lost
 
+    async def read_response(self, *given: Any, **named: Any) -> Any:
+        """redis-py's own timer takes a stall of this process for the silence of Redis."""
+        seconds = self.socket_timeout
+        if seconds is None or named.get("timeout") is not None:
+            return await super().read_response(*given, **named)
+        try:
+            async with timeout(seconds):
+                return await super().read_response(*given, **named | {"timeout": math.inf})
+        except TimeoutError:
+            raise RedisTimeoutError("Redis did not answer in time.") from None
 
-class NamedConnection(_UnderUvloop, Connection):
+
+class NamedConnection(_Mended, Connection):
     """redis-py tries the addresses one after the other within one timeout: after one that does not
     answer, no other would be tried."""
 
@@ -59,7 +73,7 @@ class NamedTlsConnection(NamedConnection, SSLConnection):
     pass
 
 
-class SocketConnection(_UnderUvloop, UnixDomainSocketConnection):
+class SocketConnection(_Mended, UnixDomainSocketConnection):
     pass
 
 

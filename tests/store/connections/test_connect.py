@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from gateway.domain.settings import StoreSettings
 from gateway.store.connections.connect import open_store
+from tests.stalling import stall
 from tests.store.connections.relayed import SECONDS, relayed
 
 
@@ -28,3 +29,15 @@ async def test_an_act_whose_answer_is_lost_is_not_done_again(
             with pytest.raises(RedisError):
                 await act
     assert await client.get("acts") == "1"
+
+
+async def test_an_answer_that_came_while_this_process_stalled_is_in_time(
+    store: StoreSettings, client: Redis
+) -> None:
+    async with open_store(replace(store, timeout=SECONDS)) as acting:
+        # Redis answers in the midst of the stall.
+        act = asyncio.create_task(acting.execute_command("BLPOP", "nothing", SECONDS / 2))
+        while not (await client.info("clients"))["blocked_clients"]:
+            await asyncio.sleep(0)
+        await stall(SECONDS * 1.5)
+        assert await act is None
