@@ -28,6 +28,7 @@ from gateway.services.tools.stderr import ToolStderr
 from gateway.services.tools.stdio_pool import LOOK_SECONDS, PoolKey, ServerSpec, StdioPool
 from gateway.services.tools.stdio_server import MOST_UNDER_WAY, MOST_WAITING, StdioServer
 from tests.children.programs import launcher_of, processes, python, until
+from tests.stalling import stall
 
 PROGRAM = Path(__file__).parent / "mcp_program.py"
 PATIENT = Timeouts(first_byte=30.0, idle=30.0)
@@ -294,6 +295,15 @@ async def test_a_program_that_only_takes_long_for_a_call_is_kept(
     # Longer than the call was waited for, and than the pool takes to look at its servers.
     await asyncio.sleep(2 * LOOK_SECONDS)
     assert await site.server() is server
+
+
+async def test_what_a_server_said_while_this_process_stalled_is_in_time(site: Site) -> None:
+    server = await site.server()
+    asked = asyncio.create_task(ask(server, "sleep", Timeouts(first_byte=0.5), seconds=0.2))
+    while not server.under_way:
+        await asyncio.sleep(0)
+    await stall(0.8)
+    assert text((await asked)[-1]) == "slept"
 
 
 async def test_an_answer_that_is_too_long_fails_alone(site: Site) -> None:

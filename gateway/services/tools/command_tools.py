@@ -15,6 +15,7 @@ from gateway.protocol.mcp.rpc_scrub import Search
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.program_slots import ProgramSlots
 from gateway.services.tools.stderr import ToolStderr
+from gateway.timers import timeout
 
 # The last part of what a failed command printed.
 LONGEST_TAIL = 4_096
@@ -83,7 +84,7 @@ class CommandTools:
         printed: bytes | None = b""
         late = False
         try:
-            async with asyncio.timeout(order.seconds):
+            async with timeout(order.seconds):
                 printed = await _read_stdout(child, order.tools.program.output)
                 await child.wait()
         except TimeoutError:

@@ -22,6 +22,7 @@ from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
 from gateway.services.tools.line_budget import LineBudget
 from gateway.services.tools.stderr import ToolStderr
+from gateway.timers import timeout
 
 # Bytes that wait for a slow caller; notifications beyond them are dropped, responses never.
 MOST_WAITING = 2**20
@@ -144,14 +145,14 @@ class StdioServer:
         last, has_it, patience = False, False, timeouts.first_byte
         self._patience = patience
         try:
-            async with asyncio.timeout(patience):
+            async with timeout(patience):
                 # Unread requests must not pile up, call after call.
                 await self._drain()
                 self._ask(sent)
                 has_it = True
                 await self._drain()
             while not last:
-                async with asyncio.timeout(patience):
+                async with timeout(patience):
                     delivery = await inbox.take()
                 last, patience = delivery.is_last, timeouts.idle
                 if isinstance(delivery.content, Denied):

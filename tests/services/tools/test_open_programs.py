@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.domain.children import ChildSettings, Isolation
@@ -10,6 +11,7 @@ from gateway.protocol.secrets import Secrets
 from gateway.services.tools.command_tools import LONGEST_TAIL, CommandCall
 from gateway.services.tools.open_programs import open_programs
 from tests.children.programs import processes, until
+from tests.stalling import stall
 
 
 def order(*argv: str, secrets: Secrets | None = None) -> CommandCall:
@@ -41,3 +43,15 @@ async def test_what_is_cut_off_of_a_failure_takes_no_half_of_a_secret_with_it(
         outcome = await programs.commands.run(failing)
     assert outcome.failed and secret[-8:] not in outcome.text
     assert outcome.seen == {b"[redacted:n]"}
+
+
+async def test_a_command_that_ended_while_this_process_stalled_is_in_time(tmp_path: Path) -> None:
+    mark = os.urandom(8).hex()
+    brief = replace(order("sh", "-c", "sleep 0.2; echo ended", mark), seconds=0.5)
+    async with open_programs(ChildSettings(state_dir=tmp_path), lambda _: True) as programs:
+        programs.launcher.isolation = Isolation.NONE
+        running = asyncio.create_task(programs.commands.run(brief))
+        await until(lambda: len(processes(mark)) > 0)
+        await stall(0.8)
+        outcome = await running
+    assert (outcome.failed, outcome.text) == (False, "ended\n")
