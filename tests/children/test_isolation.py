@@ -27,6 +27,14 @@ from gateway.children.process import Launcher
 from gateway.cli.privacy import keep_private
 from gateway.domain.children import ChildSettings, Isolation, Program
 
+def runs(pid, argv):
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        # It has ended.
+        return False
+    return line == "".join(word + "\\0" for word in argv).encode()
+
 async def main(isolation, folder, secret, python):
     folder = Path(folder)
     state = folder / "state"
@@ -45,12 +53,12 @@ async def main(isolation, folder, secret, python):
     launcher = Launcher(settings, find_isolation(Isolation(isolation)))
     more = dict(readable=(str(folder),), env={"TOKEN": secret})
     sleep = (python, "-c", "import os, time; open('mine', 'w').write(os.environ['TOKEN']); "
-             "print(os.getpid(), flush=True); time.sleep(600)")
+             "print(os.getpid(), flush=True); time.sleep(600)", f"u1 in {folder}")
     other = await launcher.start(Program(sleep, "fc" + chr(0) + "u1", **more))
     pid = int(await other.stdout.readline())
     if isolation == "bubblewrap":
-        pid = max(p for p in map(int, filter(str.isdigit, os.listdir("/proc")))
-                  if b"time.sleep(600)" in Path(f"/proc/{p}/cmdline").read_bytes())
+        # In its sandbox it has another number.
+        (pid,) = (p for p in filter(str.isdigit, os.listdir("/proc")) if runs(p, sleep))
     thief = (python, str(folder / "thief.py"), str(os.getpid()), str(pid), secret,
              str(key), str(old), str(state), str(state / "pepper"))
     found = await launcher.start(Program(thief, "fc" + chr(0) + "u2", readable=(str(folder),)))
