@@ -7,7 +7,7 @@ would then be reported as late, and a healthy server as one that does not answer
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 # A server on the same machine stalls as well, and needs time to answer after it.
 LONGEST_GRACE = 1.0
@@ -50,6 +50,8 @@ async def timeout_at(when: float) -> AsyncIterator[None]:
             timer.cancel()
 
 
-def timeout(seconds: float) -> AbstractAsyncContextManager[None]:
+def timeout(seconds: float | None) -> AbstractAsyncContextManager[None]:
     """Like asyncio.timeout, with a Timer."""
+    if seconds is None:
+        return nullcontext()
     return timeout_at(asyncio.get_running_loop().time() + seconds)

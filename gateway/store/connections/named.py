@@ -35,13 +35,20 @@ class _Mended(AbstractConnection):
         except RuntimeError as lost:
             raise RedisConnectionError("The connection was lost.") from lost
 
-    async def read_response(self, *given: Any, **named: Any) -> Any:
-        """redis-py's own timer takes a stall of this process for the silence of Redis."""
-        seconds = self.socket_timeout
-        if seconds is None or named.get("timeout") is not None:
-            return await super().read_response(*given, **named)
+    # redis-py's own timers would take a stall of this process for the silence of Redis.
+    async def _connect(self) -> None:
+        seconds, self.socket_connect_timeout = self.socket_connect_timeout, None
         try:
             async with timeout(seconds):
+                await super()._connect()  # type: ignore[safe-super, no-untyped-call]
+        finally:
+            self.socket_connect_timeout = seconds
+
+    async def read_response(self, *given: Any, **named: Any) -> Any:
+        if named.get("timeout") is not None:
+            return await super().read_response(*given, **named)
+        try:
+            async with timeout(self.socket_timeout):
                 return await super().read_response(*given, **named | {"timeout": math.inf})
         except TimeoutError:
             raise RedisTimeoutError("Redis did not answer in time.") from None
@@ -55,12 +62,12 @@ class NamedConnection(_Mended, Connection):
 
     async def _connect(self) -> None:
         seconds = self.socket_connect_timeout
-        async with asyncio.timeout(seconds):
+        async with timeout(seconds):
             loop = asyncio.get_running_loop()
             found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             addresses = [str(info[4][0]) for info in found]
             self._socket = await connect_to_first(addresses, int(self.port), seconds or math.inf)
-            await super()._connect()  # type: ignore[no-untyped-call]
+            await super()._connect()
 
     def _connection_arguments(self) -> dict[str, Any]:
         """Return the arguments for asyncio's `open_connection`."""

@@ -41,3 +41,17 @@ async def test_an_answer_that_came_while_this_process_stalled_is_in_time(
             await asyncio.sleep(0)
         await stall(SECONDS * 1.5)
         assert await act is None
+
+
+async def test_a_server_that_took_the_connection_while_this_process_stalled_is_in_time(
+    store: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = asyncio.open_unix_connection
+
+    async def stalled(path: str) -> object:
+        await stall(SECONDS * 1.5)
+        return await opened(path)
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", stalled)
+    async with open_store(replace(store, timeout=SECONDS)) as acting:
+        assert await acting.ping()
