@@ -14,6 +14,7 @@ from gateway.domain.keys.key import Key
 from gateway.domain.keys.limits import Limits, Quota, Window
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Upstream
+from tests.awake import awake
 from tests.flows.own_store import OwnStore, own_store
 from tests.flows.refusals import check
 from tests.flows.world import Answer, World, listening, new_world
@@ -46,20 +47,17 @@ class Scene:
             assert (await self.world.call(key)).status == 200
 
     async def timed(self, key: Key) -> tuple[Answer, float]:
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        answer = await self.world.call(key)
-        return answer, loop.time() - start
+        with awake() as passed:
+            return await self.world.call(key), passed()
 
     async def charged(self) -> int:
         return int(await self.store.client.get(COUNTER % self.limited.id) or 0)
 
     async def healed(self, seconds: float = 1.0) -> None:
         """Within `seconds`, and then for good."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        while (await self.world.call(self.limited)).status != 200:
-            assert loop.time() - start < seconds + SLACK
+        with awake() as passed:
+            while (await self.world.call(self.limited)).status != 200:
+                assert passed() < seconds + SLACK
         for _ in range(5):
             assert (await self.world.call(self.limited)).status == 200
 

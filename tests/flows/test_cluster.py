@@ -18,6 +18,7 @@ from gateway.domain.policies.snapshot import Upstream
 from gateway.store.connections.connect import open_store
 from gateway.store.connections.slots import slot_of
 from gateway.store.keys import KeyStore
+from tests.awake import awake
 from tests.flows.clusters import CLUSTER, ClusterStore, cluster_store, run
 from tests.flows.nodes import Node, start_node
 from tests.flows.refusals import check
@@ -178,12 +179,11 @@ async def test_a_cluster_that_is_gone_as_a_whole_is_found_again(fleet: Fleet) ->
         check(await world.call(key), Code.STORE_UNAVAILABLE)
     for node in fleet.store.nodes:
         node.thaw()
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    for key in fleet.keys:
-        while (await world.call(key)).status != 200:
-            assert loop.time() - began < RECOVERY
-            await asyncio.sleep(0.02)
+    with awake() as passed:
+        for key in fleet.keys:
+            while (await world.call(key)).status != 200:
+                assert passed() < RECOVERY
+                await asyncio.sleep(0.02)
 
 
 async def test_a_gateway_that_starts_before_its_cluster_serves_once_it_is_there(

@@ -1,11 +1,12 @@
 """Callers that go on calling while something happens to the store, and what each of them saw."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from gateway.domain.keys.key import Key
+from tests.awake import awake
 from tests.flows.world import World
 
 PAUSE = 0.01
@@ -25,6 +26,7 @@ class Call:
 
 @dataclass
 class Trickle:
+    clock: Callable[[], float]
     calls: list[Call] = field(default_factory=list)
 
     @property
@@ -40,12 +42,11 @@ class Trickle:
     async def heals(self, seconds: float, *keys: Key) -> float:
         """How long, of at most `seconds`, until calls (with these keys) are admitted again, ten
         in a row."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = self.clock()
         while not self._well_since(began, keys):
-            assert loop.time() - began < seconds, "it did not heal"
+            assert self.clock() - began < seconds, "it did not heal"
             await asyncio.sleep(PAUSE)
-        return loop.time() - began
+        return self.clock() - began
 
     def _well_since(self, moment: float, keys: tuple[Key, ...]) -> bool:
         new = [c for c in self.calls if c.began > moment and (not keys or c.key in keys)]
@@ -55,20 +56,20 @@ class Trickle:
 @asynccontextmanager
 async def trickling(world: World, *keys: Key, callers: int = 2) -> AsyncIterator[Trickle]:
     """While this lasts, so many callers with each of the keys call one after another."""
-    loop = asyncio.get_running_loop()
-    seen = Trickle()
     ended = asyncio.Event()
 
     async def call_on(key: Key) -> None:
         while not ended.is_set():
-            began = loop.time()
+            began = seen.clock()
             answer = await world.call(key)
-            seen.calls.append(Call(key, began, loop.time(), answer.status))
+            seen.calls.append(Call(key, began, seen.clock(), answer.status))
             await asyncio.sleep(PAUSE)
 
-    tasks = [asyncio.create_task(call_on(key)) for key in keys for _ in range(callers)]
-    try:
-        yield seen
-    finally:
-        ended.set()
-        await asyncio.gather(*tasks)
+    with awake() as clock:
+        seen = Trickle(clock)
+        tasks = [asyncio.create_task(call_on(key)) for key in keys for _ in range(callers)]
+        try:
+            yield seen
+        finally:
+            ended.set()
+            await asyncio.gather(*tasks)

@@ -10,6 +10,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.store.connections.line import pack
 from gateway.store.connections.multiplex import PATIENCE, Multiplexer
+from tests.awake import awake
 from tests.store.connections.relayed import SECONDS, answered, relayed_line, within
 
 # Far below a timeout, far above what a refusal takes.
@@ -18,13 +19,11 @@ AT_ONCE = 0.1
 
 async def refused(line: Multiplexer, times: int = 20) -> float:
     """The longest that one of so many calls took to be refused."""
-    loop = asyncio.get_running_loop()
     longest = 0.0
     for _ in range(times):
-        start = loop.time()
-        with pytest.raises(StoreError):
+        with awake() as passed, pytest.raises(StoreError):
             await line.call(pack("PING"))
-        longest = max(longest, loop.time() - start)
+        longest = max(longest, passed())
         await asyncio.sleep(0.01)
     return longest
 

@@ -103,7 +103,7 @@ async def test_dead_addresses_leave_time_for_the_next(
 ) -> None:
     addresses = [f"10.0.0.{number}" for number in range(dead + 1)]
     network = Network(monkeypatch, cycle([addresses]), dead=addresses[:-1])
-    await network.dial()
+    await network.dial(seconds=1.0)
     assert network.dialled == addresses
 
 

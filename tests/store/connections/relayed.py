@@ -14,6 +14,7 @@ from gateway.domain.settings import StoreSettings
 from gateway.store.connections.connect import connection_factory
 from gateway.store.connections.line import pack
 from gateway.store.connections.multiplex import Multiplexer
+from tests.awake import awake
 
 SECONDS = 0.5
 
@@ -99,10 +100,9 @@ def connect_to(path: Path) -> Callable[[], Connection]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    start = loop.time()
-    yield
-    assert loop.time() - start < seconds
+    with awake() as passed:
+        yield
+        assert passed() < seconds
 
 
 async def answered(line: Multiplexer) -> None:

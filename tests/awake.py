@@ -1,0 +1,45 @@
+"""A clock for claims about time: it does not count the time in which this process got no processor,
+so that no machine is too busy for them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+TICK = 0.01
+# Of the time between two ticks; the rest was a stall.
+MOST = 5 * TICK
+
+
+class Clock:
+    """Begins at 0. A loop that computes for long without a tick does not stall."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._counted = 0.0
+        self._at, self._worked = time.monotonic(), time.process_time()
+        self._ticks = self._loop.call_later(TICK, self._tick)
+
+    def __call__(self) -> float:
+        at, worked = time.monotonic(), time.process_time()
+        passed = at - self._at
+        self._counted += min(passed, max(MOST, worked - self._worked))
+        self._at, self._worked = at, worked
+        return self._counted
+
+    def _tick(self) -> None:
+        self()
+        self._ticks = self._loop.call_later(TICK, self._tick)
+
+    def stop(self) -> None:
+        self._ticks.cancel()
+
+
+@contextmanager
+def awake() -> Iterator[Callable[[], float]]:
+    """The seconds since this context was entered, stalls not counted."""
+    clock = Clock()
+    try:
+        yield clock
+    finally:
+        clock.stop()
