@@ -23,6 +23,9 @@ from tests.flows.own_store import OwnStore, own_store
 
 WORKER = WorkerRecord("host-1", 100, __version__, 1_790_000_000, "abc", "127.0.0.1:8080")
 
+# On a busy machine every Redis is far away, which only one of the tests is about.
+FAR = "every request waits for one"
+
 
 @pytest.fixture
 async def own() -> AsyncIterator[OwnStore]:
@@ -30,9 +33,16 @@ async def own() -> AsyncIterator[OwnStore]:
         yield made
 
 
+async def hear_of_a_worker(client: Redis) -> None:
+    """For good: a command on a busy machine may take longer than a heartbeat lasts."""
+    await WorkerStore(client, "gw:").write(WORKER)
+    (name,) = await client.keys("gw:worker:*")
+    assert await client.persist(name)
+
+
 async def wrong(client: Redis) -> list[Finding]:
     found = await diagnose(client, "gw:")
-    return [finding for finding in found.findings if finding.wrong]
+    return [one for one in found.findings if one.wrong and FAR not in one.sentence]
 
 
 async def asked(store: StoreSettings, folder: Path, *arguments: str) -> Ended:
@@ -40,12 +50,13 @@ async def asked(store: StoreSettings, folder: Path, *arguments: str) -> Ended:
 
 
 async def test_where_all_is_well_it_says_so_and_ends_with_0(own: OwnStore, tmp_path: Path) -> None:
-    await WorkerStore(own.client, "gw:").write(WORKER)
+    await hear_of_a_worker(own.client)
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "a.yaml").write_text("version: 1\nplans: {p: {}}\n")
     ended = await asked(own.settings, tmp_path)
-    assert (ended.code, ended.said) == (0, "")
-    lines = [line for line in ended.out.splitlines() if "files may be open" not in line]
+    assert (ended.code, ended.said) == (int(FAR in ended.out), "")
+    others = ("files may be open", FAR)
+    lines = [line for line in ended.out.splitlines() if not any(one in line for one in others)]
     assert [line.split()[0] for line in lines] == ["ok"] * 6
     topics = ["redis", "workers", "keys", "policies", "secrets", "machine"]
     assert [line.split()[1] for line in lines] == topics
@@ -56,13 +67,14 @@ async def test_where_all_is_well_it_says_so_and_ends_with_0(own: OwnStore, tmp_p
 async def test_for_machines_it_tells_the_same_and_each_worker(
     own: OwnStore, tmp_path: Path
 ) -> None:
-    await WorkerStore(own.client, "gw:").write(WORKER)
+    await hear_of_a_worker(own.client)
     await own.client.config_set("maxmemory-policy", "allkeys-lru")
     await own.client.hset("gw:key:{typingerrors}", "status", "revoked")
     ended = await asked(own.settings, tmp_path, "--json")
     assert ended.code == 1
     assert ended.json["ok"] is False
-    assert [f["topic"] for f in ended.json["findings"] if f["wrong"]] == ["redis", "keys"]
+    topics = [f["topic"] for f in ended.json["findings"] if f["wrong"] and FAR not in f["sentence"]]
+    assert topics == ["redis", "keys"]
     assert ended.json["workers"] == [
         {
             "host": "host-1",
@@ -106,7 +118,7 @@ async def test_without_a_redis_it_looks_at_the_embedded_store(
         listed = Commands(embedded, tmp_path).gateway
         await asyncio.to_thread(listed, "keys", "list", "--state-dir", state)
         ended = await asked(embedded, tmp_path, "--state-dir", state)
-    assert ended.code == 0
+    assert ended.code == int(FAR in ended.out)
     assert "No worker has been heard of: start one with 'gateway serve'." in ended.out
 
 
@@ -197,15 +209,16 @@ async def test_records_without_a_hash_are_named_and_keys_are_not(
 
 async def test_a_redis_that_is_far_away_is_wrong(own: OwnStore) -> None:
     async with far_away(own) as client:
-        (finding,) = await wrong(client)
+        found = await diagnose(client, "gw:")
+    (finding,) = [finding for finding in found.findings if finding.wrong]
     assert finding.topic == "redis"
-    assert "every request waits for one" in finding.sentence
+    assert FAR in finding.sentence
 
 
 @pytest.mark.parametrize(("ours", "told"), [(-60, "60 s ahead of"), (60, "60 s behind")])
 async def test_a_clock_that_differs_is_wrong(own: OwnStore, ours: int, told: str) -> None:
     found = await diagnose(own.client, "gw:", clock=lambda: time.time() + ours)
-    (finding,) = [finding for finding in found.findings if finding.wrong]
+    (finding,) = [one for one in found.findings if one.wrong and FAR not in one.sentence]
     assert f"Redis' clock is {told} this machine's" in finding.sentence
 
 
