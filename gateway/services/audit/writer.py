@@ -12,6 +12,7 @@ from gateway.domain.audit.record import END, AuditEvent, Chain
 from gateway.domain.errors import Code, Denied, StoreError
 from gateway.store.audit_file import AuditFile
 from gateway.tasks import retrieve_exception
+from gateway.timers import timeout
 
 # Records that arrive during a write go with the next one, in one round trip.
 MOST_AT_ONCE = 256
@@ -118,7 +119,9 @@ class Audit:
             raise StoreError("An earlier write to the audit file has not come to an end.")
         writing = self._to_file = asyncio.create_task(asyncio.to_thread(file.append, records))
         writing.add_done_callback(retrieve_exception)
-        await asyncio.wait({writing}, timeout=FILE_SECONDS)
+        with suppress(TimeoutError):
+            async with timeout(FILE_SECONDS):
+                await asyncio.wait({writing})
         if not writing.done():
             raise StoreError(f"The audit file took no record within {FILE_SECONDS:.0f} s.")
         writing.result()

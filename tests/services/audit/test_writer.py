@@ -22,6 +22,7 @@ from gateway.services.audit import writer
 from gateway.services.audit.queue import AuditQueue
 from gateway.services.audit.writer import Audit
 from gateway.store.audit_file import AuditFile
+from tests.stalling import stall
 
 KEYS = audit_keys(MasterKeys((b"m" * 32,)))
 
@@ -103,6 +104,20 @@ async def test_a_disk_that_hangs_refuses_and_holds_nobody_up(
             with suppress(Denied):
                 await audit.record(AuditEvent("done"))
     assert [json.loads(record)["event"] for record in kept.written] == ["done"]
+
+
+async def test_a_disk_that_took_a_record_while_this_process_stalled_does_not_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "FILE_SECONDS", 0.5)
+    kept, disk = Kept(), HangingDisk(tmp_path / "audit.jsonl")
+    audit = Audit(kept, KEYS, disk)
+    recorded = audit.record(AuditEvent("done"))
+    while not disk.begun:
+        await asyncio.sleep(0)
+    await stall(0.8, disk.answers.set)
+    await recorded
+    assert len(kept.written) == 1
 
 
 async def test_an_event_that_cannot_be_written_fails_alone() -> None:
