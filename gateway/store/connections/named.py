@@ -5,7 +5,8 @@ not the fault of Redis."""
 import asyncio
 import math
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -36,13 +37,29 @@ class _Mended(AbstractConnection):
             raise RedisConnectionError("The connection was lost.") from lost
 
     # redis-py's own timers would take a stall of this process for the silence of Redis.
-    async def _connect(self) -> None:
+    @asynccontextmanager
+    async def _timed(self) -> AsyncIterator[None]:
         seconds, self.socket_connect_timeout = self.socket_connect_timeout, None
         try:
             async with timeout(seconds):
-                await super()._connect()  # type: ignore[safe-super, no-untyped-call]
+                yield
         finally:
             self.socket_connect_timeout = seconds
+
+    async def _connect(self) -> None:
+        async with self._timed():
+            await super()._connect()  # type: ignore[safe-super, no-untyped-call]
+
+    async def disconnect(self, *given: Any, **named: Any) -> None:
+        if asyncio.current_task() is None:
+            # During garbage collection it only closes, and no timer can be used.
+            await super().disconnect(*given, **named)
+            return
+        try:
+            async with self._timed():
+                await super().disconnect(*given, **named)
+        except TimeoutError:
+            raise RedisTimeoutError("The connection could not be closed in time.") from None
 
     async def read_response(self, *given: Any, **named: Any) -> Any:
         if named.get("timeout") is not None:

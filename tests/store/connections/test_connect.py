@@ -55,3 +55,17 @@ async def test_a_server_that_took_the_connection_while_this_process_stalled_is_i
     monkeypatch.setattr(asyncio, "open_unix_connection", stalled)
     async with open_store(replace(store, timeout=SECONDS)) as acting:
         assert await acting.ping()
+
+
+async def test_a_connection_that_closed_while_this_process_stalled_is_closed_in_time(
+    store: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = asyncio.StreamWriter.wait_closed
+
+    async def stalled(writer: asyncio.StreamWriter) -> None:
+        await stall(SECONDS * 1.5)
+        await closed(writer)
+
+    async with open_store(replace(store, timeout=SECONDS)) as acting:
+        await acting.ping()
+        monkeypatch.setattr(asyncio.StreamWriter, "wait_closed", stalled)
