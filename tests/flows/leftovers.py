@@ -10,7 +10,8 @@ import gateway
 from tests.flows.world import World
 
 HOME = str(Path(gateway.__file__).parent)
-PATIENCE = 5.0
+# Three times the longest `idle` of an agent: some ends are noticed by nothing else.
+PATIENCE = 15.0
 
 
 def tasks() -> set["asyncio.Task[Any]"]:

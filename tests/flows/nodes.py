@@ -14,7 +14,9 @@ from redis.exceptions import RedisError
 
 from gateway.store.embedded.engine import bundled
 
-PATIENCE = 10.0
+# Sentinels that noticed a stall of their own do nothing for 30 s (TILT).
+PATIENCE = 60.0
+ANSWER_SECONDS = 10.0
 PASSWORD = "only-for-tests"
 
 
@@ -27,7 +29,7 @@ class Node:
         self.port = port
         self.frozen = False
         self.client: Redis = Redis(
-            port=port, password=PASSWORD, decode_responses=True, socket_timeout=1.0
+            port=port, password=PASSWORD, decode_responses=True, socket_timeout=ANSWER_SECONDS
         )
 
     def freeze(self) -> None:

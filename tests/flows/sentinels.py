@@ -50,7 +50,7 @@ class WatchedStore:
 
     async def announced(self, other_than: Node) -> Node:
         """Another master, as soon as the sentinels name one."""
-        async with asyncio.timeout(PATIENCE + 5):
+        async with asyncio.timeout(PATIENCE):
             while (found := await self.master()) is other_than:
                 await asyncio.sleep(0.02)
         return found

@@ -20,6 +20,7 @@ from gateway.domain.settings import ListenerLimits, StoreSettings
 from gateway.protocol.strict_json import LEVELS
 from gateway.proxy.large_bodies import LARGE
 from gateway.proxy.tools import answers
+from tests.awake import awake
 from tests.flows.audit import records
 from tests.flows.mcp_spellings import SPELLINGS
 from tests.flows.services import Backend, backend, keep
@@ -437,12 +438,13 @@ async def test_a_call_is_held_as_what_it_is_once_it_is_read(
 
 async def longest_silence(work: Awaitable[object]) -> float:
     """Seconds for which nobody else had a turn."""
-    loop, longest = asyncio.get_running_loop(), 0.0
+    longest = 0.0
     task = asyncio.ensure_future(work)
-    while not task.done():
-        before = loop.time()
-        await asyncio.sleep(0)
-        longest = max(longest, loop.time() - before)
+    with awake() as passed:
+        while not task.done():
+            before = passed()
+            await asyncio.sleep(0)
+            longest = max(longest, passed() - before)
     await task
     return longest
 
