@@ -18,7 +18,10 @@ from gateway.store.connections.slots import SLOTS, slot_of
 from tests.flows.nodes import DATA, PASSWORD, PATIENCE, Node, start_node
 
 USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
+# With a second they form in one. Afterwards no node takes a stall of the machine for the death of
+# another.
 NODE_TIMEOUT_MS = 1000
+PATIENT_MS = 60_000
 CLUSTER = {
     **DATA,
     "--cluster-enabled": "yes",
@@ -63,6 +66,7 @@ class ClusterStore:
         await self._until(self._all_well)
         for node in self.nodes:
             await _let_in(node)
+            await run(node, "CONFIG", "SET", "cluster-node-timeout", PATIENT_MS)
 
     async def take_in(self, node: Node) -> None:
         """One more, without slots."""
@@ -86,11 +90,14 @@ class ClusterStore:
         port = await self._owner(slot)
         return next(node for node in self.nodes if node.port == port)
 
-    async def taken_over(self, slot: int, other_than: Node) -> None:
-        """Another master holds the slot, by what every living node says."""
+    async def take_over(self, slot: int, gone: Node) -> None:
+        """The replica of a master that is gone takes its place, as after an election, and every
+        living node says so of the slot."""
+        replica = self.nodes[self.nodes.index(gone) + 3]
+        await run(replica, "CLUSTER", "FAILOVER", "TAKEOVER")
         async with asyncio.timeout(PATIENCE):
             for node in self._living():
-                while await self._owner(slot, node) == other_than.port:
+                while await self._owner(slot, node) == gone.port:
                     await asyncio.sleep(0.02)
 
     async def move(self, slot: int, source: Node, target: Node, pause: float = 0.0) -> None:

@@ -41,7 +41,7 @@ class Fleet:
             slot = slot_of(self.key_id)
             master = await self.store.holder(slot)
             master.kill()
-            await self.store.taken_over(slot, other_than=master)
+            await self.store.take_over(slot, master)
         else:
             master = await self.store.master()
             master.kill()

@@ -48,6 +48,12 @@ class Trickle:
             await asyncio.sleep(PAUSE)
         return self.clock() - began
 
+    async def refused(self, key: Key) -> None:
+        """Until a call with this key is."""
+        async with asyncio.timeout(30):
+            while not self.count(503, key):
+                await asyncio.sleep(PAUSE)
+
     def _well_since(self, moment: float, keys: tuple[Key, ...]) -> bool:
         new = [c for c in self.calls if c.began > moment and (not keys or c.key in keys)]
         return len(new) >= 10 and all(call.status == 200 for call in new[-10:])
