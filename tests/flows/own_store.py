@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from gateway.domain.settings import StoreSettings
 from gateway.store.embedded.engine import bundled
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 class OwnStore:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from gateway.domain.errors import Code
 from gateway.store.connections.connect import open_store
 from gateway.store.keys import KeyStore
-from tests.flows.own_store import OwnStore, own_store
+from tests.flows.own_store import PATIENCE, OwnStore, own_store
 from tests.flows.refusals import check
 from tests.flows.relays import relayed
 from tests.flows.scene import RECOVERY, SLACK, TIMEOUT, Scene, loaded, opened, refused_in_time
@@ -103,7 +103,7 @@ async def test_why_a_store_lets_nobody_in_is_in_the_log_and_no_password_is(
     async with own_store(options) as store:
         store.settings = store.as_user((USER, PASSWORD))
         with capture_logs() as logs:
-            async with opened(store), asyncio.timeout(RECOVERY):
+            async with opened(store), asyncio.timeout(PATIENCE):
                 while not any(event.get("reason") == why for event in logs):
                     await asyncio.sleep(0.01)
         assert PASSWORD not in str(logs)
@@ -133,7 +133,7 @@ async def test_connections_that_the_store_has_closed_fail_no_act_of_an_operator(
         await asyncio.gather(*(keys.now() for _ in range(5)))
         await thrown_out(store.client)
         pool = client.connection_pool._available_connections
-        async with asyncio.timeout(RECOVERY):
+        async with asyncio.timeout(PATIENCE):
             while not all(one._reader.at_eof() for one in pool):
                 await asyncio.sleep(0.01)
         for _ in range(10):
@@ -165,7 +165,7 @@ async def test_a_store_that_came_back_empty_knows_nobody_until_its_data_are_back
     await scene.store.client.acl_setuser(USER, enabled=True, reset=True)
     await acl(scene.store, *RIGHTS)
     await asyncio.sleep(0)
-    async with asyncio.timeout(RECOVERY):
+    async with asyncio.timeout(PATIENCE):
         while (await scene.world.call(scene.limited)).code == Code.STORE_UNAVAILABLE:
             await asyncio.sleep(0.01)
     for key in keys(scene):
@@ -223,7 +223,7 @@ async def test_a_store_that_may_forget_what_it_was_told_is_warned_of_at_the_star
     async with own_store() as store:
         await store.client.config_set(setting, value)
         with capture_logs() as logs:
-            async with opened(store), asyncio.timeout(RECOVERY):
+            async with opened(store), asyncio.timeout(PATIENCE):
                 while not any(event["event"] == "store_settings" for event in logs):
                     await asyncio.sleep(0.01)
     (warned,) = [event for event in logs if event["event"] == "store_settings"]

@@ -196,7 +196,7 @@ async def test_closing_ends_at_whatever_moment_of_connecting_it_comes(
     line = Multiplexer(connection_factory(store), timeout=5.0)
     for _ in range(turns):
         await asyncio.sleep(0)
-    async with asyncio.timeout(2):
+    with within(2):
         await line.close()
     assert line._line is None
 
