@@ -5,8 +5,7 @@ not the fault of Redis."""
 import asyncio
 import math
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -36,18 +35,13 @@ class _Mended(AbstractConnection):
         except RuntimeError as lost:
             raise RedisConnectionError("The connection was lost.") from lost
 
-    # redis-py's own timers would take a stall of this process for the silence of Redis.
-    @asynccontextmanager
-    async def _timed(self) -> AsyncIterator[None]:
-        seconds, self.socket_connect_timeout = self.socket_connect_timeout, None
-        try:
-            async with timeout(seconds):
-                yield
-        finally:
-            self.socket_connect_timeout = seconds
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        # redis-py's own timers would take a stall of this process for the silence of Redis.
+        self._seconds, self.socket_connect_timeout = self.socket_connect_timeout, None
 
     async def _connect(self) -> None:
-        async with self._timed():
+        async with timeout(self._seconds):
             await super()._connect()  # type: ignore[safe-super, no-untyped-call]
 
     async def disconnect(self, *given: Any, **named: Any) -> None:
@@ -56,7 +50,7 @@ class _Mended(AbstractConnection):
             await super().disconnect(*given, **named)
             return
         try:
-            async with self._timed():
+            async with timeout(self._seconds):
                 await super().disconnect(*given, **named)
         except TimeoutError:
             raise RedisTimeoutError("The connection could not be closed in time.") from None
@@ -78,7 +72,7 @@ class NamedConnection(_Mended, Connection):
     _socket: socket.socket | None = None
 
     async def _connect(self) -> None:
-        seconds = self.socket_connect_timeout
+        seconds = self._seconds
         async with timeout(seconds):
             loop = asyncio.get_running_loop()
             found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.domain.settings import StoreSettings
-from gateway.store.connections.connect import open_store
+from gateway.store.connections.connect import connection_factory, open_store
 from tests.stalling import stall
 from tests.store.connections.relayed import SECONDS, relayed
 
@@ -69,3 +69,14 @@ async def test_a_connection_that_closed_while_this_process_stalled_is_closed_in_
     async with open_store(replace(store, timeout=SECONDS)) as acting:
         await acting.ping()
         monkeypatch.setattr(asyncio.StreamWriter, "wait_closed", stalled)
+
+
+async def test_a_connection_that_two_close_at_a_time_still_has_its_timeout(
+    store: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connection_factory(replace(store, timeout=SECONDS))()
+    await connection.connect()
+    await asyncio.gather(connection.disconnect(), connection.disconnect())
+    monkeypatch.setattr(asyncio, "open_unix_connection", lambda path: asyncio.sleep(60))
+    with pytest.raises(RedisError):
+        await connection.connect()
