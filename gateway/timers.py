@@ -19,13 +19,13 @@ class Timer:
     """Calls `act` at `when`, by the loop's time, and later by as much as the loop itself was late
     (up to LONGEST_GRACE): the loop has read what had arrived by then."""
 
-    __slots__ = ("_act", "_handle", "_loop", "_when")
+    __slots__ = ("_act", "_handle", "_loop", "when")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, when: float, act: Callable[[], object]
     ) -> None:
         self._loop = loop
-        self._when = when
+        self.when = when
         self._act = act
         self._handle = loop.call_at(when, self._on_due)
 
@@ -33,7 +33,7 @@ class Timer:
         self._handle.cancel()
 
     def _on_due(self) -> None:
-        late = self._loop.time() - self._when
+        late = self._loop.time() - self.when
         grace = min(max(late, SHORTEST_GRACE), LONGEST_GRACE)
         self._handle = self._loop.call_later(grace, self._act)
 

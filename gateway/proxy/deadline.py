@@ -43,8 +43,9 @@ class Deadline:
 
     def _fire(self) -> None:
         self._handle = None
-        self._fires_at = math.inf
-        if self._loop.time() >= self._at:
+        # A deadline that was moved has a timer of its own, with its own grace after a stall.
+        due, self._fires_at = self._fires_at, math.inf
+        if due >= self._at:
             self._at = math.inf
             self._on_reached()
         elif self._at < math.inf:

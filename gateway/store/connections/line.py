@@ -90,11 +90,12 @@ class Line(asyncio.Protocol):
 
     def _check(self) -> None:
         """One timer serves all calls: replies come in order, so the oldest is late first."""
-        self._watch = None
-        if not self._pending:
+        watch, self._watch = self._watch, None
+        if not self._pending or watch is None:
             return
         deadline = self._pending[0][0]
-        if deadline <= self._loop.time():
+        # A later call has a timer of its own, with its own grace after a stall.
+        if deadline <= watch.when:
             self.was_late = True
             self.drop("Redis did not answer in time.")
         else:
