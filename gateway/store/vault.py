@@ -6,7 +6,6 @@ the last version number of each deleted credential; `news`: a stream whose entri
 their ids, for those who wait for the next.
 """
 
-import asyncio
 import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from redis.asyncio import Redis
 
 from gateway.domain.credentials import CredentialId, parse_id
 from gateway.store.commands import command, in_batches, redis_now, run
+from gateway.timers import timeout
 
 # For how long Redis holds back a reply at most.
 LONGEST_WAIT = 30.0
@@ -111,7 +111,7 @@ class VaultNews:
         seconds = min(seconds, LONGEST_WAIT)
         words = ("XREAD", "BLOCK", math.ceil(seconds * 1000), "STREAMS", self._name, revision)
         try:
-            async with asyncio.timeout(seconds + SLACK):
+            async with timeout(seconds + SLACK):
                 found = await command(self._client, *words)
         except TimeoutError:
             return revision
