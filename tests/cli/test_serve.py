@@ -55,10 +55,13 @@ async def test_a_start_that_waits_for_a_disk_says_so_and_is_ended_by_ctrl_c(
 ) -> None:
     (file,) = (tmp_path / "policies").glob("*.yaml")
     free = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
-    started = [await start("serve", folder=tmp_path, settings={**settings, **free}) for _ in "12"]
-    ended, patient = map(Served, started)
+    started = []
     try:
         with hanging(file):
+            for _ in "12":
+                given = {**settings, **free}
+                started.append(await start("serve", folder=tmp_path, settings=given))
+            ended, patient = map(Served, started)
             for gateway in (ended, patient):
                 told = await gateway.event("policies_unread")
                 assert told["directory"].endswith("policies")
