@@ -134,6 +134,14 @@ async def test_no_browser_brings_the_session_of_a_link_along(world: World) -> No
     assert again.status == 200 and cookie_of(again) == cookie_of(saved)
 
 
+async def test_a_session_that_was_written_by_hand_is_nobodys(world: World) -> None:
+    path = await new_link(world)
+    (name,) = [n async for n in world.client.scan_iter(f"{world.store.prefix}link:*")]
+    await world.client.hset(name, "session", "é")
+    assert (await get(world, path)).status == 404
+    assert (await get(world, path, Cookie=f"gateway_connect={'A' * 32}")).status == 404
+
+
 async def test_a_cookie_of_backslashes_costs_a_stranger_more_than_the_gateway(world: World) -> None:
     """It took readers of quoted cookies the square of its length: 0.2 s of everybody's each."""
     cookie = 'a="' + "\\a" * 4000 + '"'

@@ -71,7 +71,9 @@ class Links:
         link = await self._store.get(digest(token))
         if link is None or not link.session:
             return link
-        return link if session and hmac.compare_digest(link.session, digest(session)) else None
+        # As bytes, because what somebody wrote there by hand may not be ASCII.
+        owner, own = link.session.encode(), digest(session).encode()
+        return link if session and hmac.compare_digest(owner, own) else None
 
     async def use(self, token: str, link: Link, session: str) -> str | None:
         """Return the session that owns the link from now on; None: it belongs to another one. The
