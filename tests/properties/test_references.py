@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.policies.references import Reference, Template, missing, mistake, parse
+from gateway.domain.policies.references import Reference, Template, parse
 
 names = st.from_regex(r"[a-z][a-z0-9_]{1,20}", fullmatch=True)
 fields = st.just("") | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
@@ -83,11 +83,3 @@ def test_in_files_of_others_their_own_variables_stay() -> None:
 
 def test_an_escaped_reference_is_text() -> None:
     assert parse("$${credentials.ab} $5").parts == ("${credentials.ab} $5",)
-
-
-def test_a_reference_to_a_decoy_is_a_mistake_that_no_new_value_mends() -> None:
-    """To make one of its name, as is advised for a missing one, would replace the decoy."""
-    bait = Reference("bait")
-    said = mistake(bait, "canary", ("value",))
-    assert "decoy" in said and said != missing(bait)
-    assert mistake(bait, "api_key", ("value",)) == ""
