@@ -43,7 +43,7 @@ VARIABLES = (
     Variable(
         "GATEWAY_CREDENTIAL_POLL",
         "15s",
-        "How often to check credentials for changes, ±20 %. Workers hear of most at once.",
+        "How often to check credentials for changes, ±20 %. Workers normally hear of them at once.",
     ),
     Variable(
         "GATEWAY_AUDIT_FILE",

@@ -290,7 +290,7 @@ CHINESE = MappingProxyType(
         "works until": "有效至",
         "has ended": "已结束",
         "Last used": "最近使用",
-        "Removed by Redis": "由 Redis 移除",
+        "Removed by Redis": "Redis 移除时间",
         "last used": "最近使用",
         "not yet": "尚未",
         "Rotated": "轮换时间",

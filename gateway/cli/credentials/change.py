@@ -27,8 +27,7 @@ MOST_PLACES = 5
 def delete(
     store: StoreSettings, policies: Path, as_json: bool, name: CredentialId, yes: bool
 ) -> None:
-    """Remove a credential. Gateways and agents stop using it within
-    seconds."""
+    """Remove a credential. Gateways and agents stop using it within seconds."""
     _warn_of_mentions(name, policies)
     confirm(f"Delete the credential '{name}' for good?", yes=yes)
     with_vault(store, lambda vault: vault.delete(name))
