@@ -41,20 +41,6 @@ def verified(path: Path, *, gone_before: float = -math.inf) -> Chains:
     return chains
 
 
-def test_a_file_that_is_rotated_while_it_is_opened_is_read_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "audit.jsonl"
-    path.write_text("one\ntwo\n")
-
-    def after_a_rotation(of: Path) -> list[Path]:
-        path.rename(f"{path}.000000001")
-        return rotated(of)
-
-    monkeypatch.setattr(audit_file, "rotated", after_a_rotation)
-    assert [text for _, text in read_lines(path)] == ["one", "two"]
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "audit.jsonl"
@@ -134,6 +120,19 @@ def test_a_file_that_is_rotated_by_others_is_made_anew_without_a_word(path: Path
         path.with_name("audit.jsonl.1").read_bytes() + path.read_bytes()
     )
     assert verified(path.with_name("both")).records == 2
+
+
+def test_a_file_that_is_rotated_while_it_is_opened_is_read_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text("one\ntwo\n")
+
+    def after_a_rotation(of: Path) -> list[Path]:
+        path.rename(f"{path}.000000001")
+        return rotated(of)
+
+    monkeypatch.setattr(audit_file, "rotated", after_a_rotation)
+    assert [text for _, text in read_lines(path)] == ["one", "two"]
 
 
 @contextmanager
