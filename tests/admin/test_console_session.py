@@ -314,6 +314,14 @@ async def test_a_key_that_ends_behind_all_calendars_is_shown_and_changed(
     assert (await post(world, f"keys/{key.id}/change", urlencode(form), cookie)).status == 200
 
 
+async def test_a_key_is_shown_with_when_redis_removes_its_record(world: World, admin: Key) -> None:
+    key, cookie = await world.issue("agents/*"), await sign_in(world, admin)
+    assert b"Removed by Redis" not in (await get(world, f"keys/{key.id}", cookie)).body
+    await world.client.expireat(world.record(key), 4_000_000_000)
+    shown = (await get(world, f"keys/{key.id}", cookie)).body.decode()
+    assert "2096-10-02" in shown.partition("Removed by Redis")[2].partition("</dd>")[0]
+
+
 async def test_of_two_who_change_a_key_the_later_is_told_what_the_earlier_did(
     world: World, admin: Key
 ) -> None:
