@@ -71,6 +71,16 @@ async def test_a_connection_that_closed_while_this_process_stalled_is_closed_in_
         monkeypatch.setattr(asyncio.StreamWriter, "wait_closed", stalled)
 
 
+async def test_a_connection_that_does_not_close_is_not_waited_for_without_end(
+    store: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connection_factory(replace(store, timeout=SECONDS))()
+    await connection.connect()
+    monkeypatch.setattr(asyncio.StreamWriter, "wait_closed", lambda _: asyncio.sleep(60))
+    with pytest.raises(RedisError):
+        await connection.disconnect()
+
+
 async def test_a_connection_that_two_close_at_a_time_still_has_its_timeout(
     store: StoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
