@@ -505,8 +505,9 @@ async def test_a_revision_that_was_set_back_by_hand_is_no_news_again_and_again(
     assert sync.revision == 5
     running = asyncio.create_task(sync.run())
     await vault.client.config_resetstat()
-    while (await vault.client.info("clients"))["blocked_clients"] == 0:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        while (await vault.client.info("clients"))["blocked_clients"] == 0:
+            await asyncio.sleep(0.01)
     await asyncio.sleep(3 * SHORTEST_PAUSE)
     assert (await vault.client.info("commandstats"))["cmdstat_evalsha"]["calls"] <= 1
     await vault.write("aa", 2)

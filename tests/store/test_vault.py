@@ -165,13 +165,15 @@ async def test_whoever_waits_is_told_of_the_last_write_after_a_revision_as_soon_
 ) -> None:
     assert await news.after(0, 0.01) == 0
     waiting = asyncio.create_task(news.after(0, 20.0))
-    while (await client.info("clients"))["blocked_clients"] == 0:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(15):
+        while (await client.info("clients"))["blocked_clients"] == 0:
+            await asyncio.sleep(0.01)
     await vault.put(A, b"one", None)
     first = await waiting
     assert first == (await vault.written_since(0)).revision
     assert await news.after(first, 0.01) == first
     await vault.put(B, b"one", None)
+    assert await client.xlen("gw:cred:{vault}:news") == 1
     await vault.delete(A, b"one", 1)
     assert await news.after(first, 0.01) == (await vault.written_since(0)).revision
     assert await client.xlen("gw:cred:{vault}:news") == 1
