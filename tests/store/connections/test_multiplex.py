@@ -251,3 +251,18 @@ async def test_a_reply_that_came_while_this_process_stalled_is_in_time(
     assert await asked[0] == b"stalled"
     assert await line.call(pack("CLIENT", "ID")) == first, "the connection was kept"
     await line.close()
+
+
+async def test_a_call_has_a_grace_of_its_own_after_that_of_the_call_before(
+    store: StoreSettings,
+) -> None:
+    """Otherwise a stall in the grace of the one before would end it before its reply is read."""
+    line = Multiplexer(connection_factory(store), timeout=SECONDS)
+    before = line.call(pack("BLPOP", "nothing", SECONDS / 4))
+    await asyncio.sleep(SECONDS / 10)
+    call = line.call(pack("BLPOP", "nothing", SECONDS * 1.5))
+    assert await before is None
+    await stall(SECONDS)
+    await stall(SECONDS * 2)
+    assert await call is None
+    await line.close()
