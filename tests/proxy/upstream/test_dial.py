@@ -14,6 +14,7 @@ from gateway.happy_eyeballs import HEAD_START
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
+from tests.stalling import stall
 
 Resolver = Iterator[list[str]]
 
@@ -115,6 +116,18 @@ async def test_a_handshake_that_takes_its_time_is_no_dead_address(
     network.handshake = 2 * HEAD_START
     await network.dial(seconds=60.0)
     assert network.dialled == ["10.0.0.1"]
+
+
+async def test_a_connection_that_was_made_while_this_process_stalled_is_made_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = Network(monkeypatch, cycle([["10.0.0.1"]]))
+    network.handshake = 0.1
+    dialling = asyncio.create_task(network.dial(seconds=0.5))
+    while not network.dialled:
+        await asyncio.sleep(0)
+    await stall(1.0)
+    assert await dialling
 
 
 async def test_what_is_meant_to_be_public_is_dialled_at_public_addresses_only(
