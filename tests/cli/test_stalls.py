@@ -12,9 +12,10 @@ from tests.cli.commands import PEPPER, Commands
 from tests.cli.crews import SlowAgent
 from tests.cli.serving import Served, serving
 
-TIMEOUT = 0.5
-# All waiting there is ends in it.
-STALL = 1.0
+# Longer than what a busy machine takes from the agent, which is in this process.
+TIMEOUT = 1.0
+# Every wait of the gateway ends in it.
+STALL = 2.0
 
 
 @pytest.fixture
