@@ -111,8 +111,11 @@ class Envelope:
         """Return the credential in `blob`, stored under this id; BrokenCredentialError if
         altered. Empty: the record is lost."""
         if not blob:
-            what = "its record is gone, or of another type in Redis, and nobody deleted it"
-            raise BrokenCredentialError(credential, what)
+            raise BrokenCredentialError(
+                credential,
+                "its record in Redis is gone or of another type, and no command did that: set it "
+                "anew, or delete it",
+            )
         try:
             record = _read(blob)
         except (ValueError, RecursionError):

@@ -180,7 +180,7 @@ async def test_a_record_removed_behind_the_gateways_back_is_told_apart_from_a_de
     await vault.client.delete("gw:cred:{vault}:item:aa")
     sync = vault.sync()
     await sync.check()
-    with pytest.raises(UnavailableError, match="nobody deleted it"):
+    with pytest.raises(UnavailableError, match="no command did that: set it anew"):
         sync.get(CredentialId("aa"))
 
 
