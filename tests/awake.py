@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from gateway.timers import LONGEST_GRACE
 
 TICK = 0.01
-# Of the time between two ticks; the rest was a stall.
+# The most that counts of the time between two ticks: the rest was a stall.
 MOST = 5 * TICK
 
 
 class Clock:
-    """Begins at 0. A loop that computes for long without a tick does not stall."""
+    """Begins at 0. A loop that computes for long without a tick does not stall. One that waits for
+    long in a blocking call does: such a call is not found by this clock."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
