@@ -25,20 +25,24 @@ from gateway.timers import timeout
 
 
 class _Mended(AbstractConnection):
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        # redis-py's own timers would take a stall of this process for the silence of Redis.
+        self._seconds, self.socket_connect_timeout = self.socket_connect_timeout, None
+        self._reply_seconds, self.socket_timeout = self.socket_timeout, None
+
     async def send_packed_command(self, *given: Any, **named: Any) -> None:
         """uvloop raises RuntimeError where something is written to a connection that was lost a
         moment ago, and redis-py passes it on. Whoever expects redis-py's errors would end on it:
         what keeps the gateway connected did, for good, when Redis reset a connection that was being
         made."""
         try:
-            await super().send_packed_command(*given, **named)
+            async with timeout(self._reply_seconds):
+                await super().send_packed_command(*given, **named)
+        except TimeoutError:
+            raise RedisTimeoutError("Redis took no command in time.") from None
         except RuntimeError as lost:
             raise RedisConnectionError("The connection was lost.") from lost
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        # redis-py's own timers would take a stall of this process for the silence of Redis.
-        self._seconds, self.socket_connect_timeout = self.socket_connect_timeout, None
 
     async def _connect(self) -> None:
         async with timeout(self._seconds):
@@ -59,8 +63,8 @@ class _Mended(AbstractConnection):
         if named.get("timeout") is not None:
             return await super().read_response(*given, **named)
         try:
-            async with timeout(self.socket_timeout):
-                return await super().read_response(*given, **named | {"timeout": math.inf})
+            async with timeout(self._reply_seconds):
+                return await super().read_response(*given, **named)
         except TimeoutError:
             raise RedisTimeoutError("Redis did not answer in time.") from None
 

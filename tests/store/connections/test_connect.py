@@ -1,6 +1,7 @@
 """What is not on the hot path speaks to Redis once, too."""
 
 import asyncio
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from redis.exceptions import RedisError
 
 from gateway.domain.settings import StoreSettings
 from gateway.store.connections.connect import connection_factory, open_store
+from tests.flows.own_store import own_store
 from tests.stalling import stall
 from tests.store.connections.relayed import SECONDS, relayed
 
@@ -90,3 +92,32 @@ async def test_a_connection_that_two_close_at_a_time_still_has_its_timeout(
     monkeypatch.setattr(asyncio, "open_unix_connection", lambda path: asyncio.sleep(60))
     with pytest.raises(RedisError):
         await connection.connect()
+
+
+async def test_a_connection_that_the_system_gave_up_is_no_empty_answer(
+    store: StoreSettings,
+) -> None:
+    connection = connection_factory(store)()
+    await connection.connect()
+    await connection.send_command("BLPOP", "nothing", 60)
+    # What a reader is told when a peer acknowledges nothing, before redis-py's own timeout is over.
+    lost = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+    connection._reader.set_exception(lost)  # type: ignore[union-attr]
+    try:
+        with pytest.raises(RedisError):
+            await connection.read_response()
+    finally:
+        await connection.disconnect(nowait=True)
+
+
+async def test_a_redis_that_takes_no_command_is_not_waited_for() -> None:
+    async with own_store() as own:
+        connection = connection_factory(replace(own.settings, timeout=SECONDS))()
+        await connection.connect()
+        own.freeze()
+        try:
+            with pytest.raises(RedisError):
+                # More than the buffers of a socket hold.
+                await connection.send_command("ECHO", b"x" * 2**24)
+        finally:
+            own.thaw()
