@@ -20,7 +20,7 @@ from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.tasks import Tasks, background, cancel_and_wait
-from gateway.timers import timeout_at
+from gateway.timers import timeout, timeout_at
 
 SLOTS = 16384
 # Between two refreshes of the topology, however many calls ask for one: each costs about 10 ms.
@@ -72,9 +72,7 @@ class ClusterLines:
     async def ping(self) -> None:
         """Raise StoreError unless one node answers. One is enough: only the keys of the other nodes
         are refused, and there is no better place to send them."""
-        with suppress(TimeoutError):
-            async with timeout_at(self._patient_until):
-                await self._known.wait()
+        await self._await_topology()
         nodes = list(self._nodes.values())
         answers = await asyncio.gather(*(node.ping() for node in nodes), return_exceptions=True)
         if all(isinstance(answer, BaseException) for answer in answers):
@@ -91,10 +89,16 @@ class ClusterLines:
     async def _call_later(self, command: bytes, key_id: str) -> Any:
         """Call before the topology is known, or while no node holds this slot."""
         self._stale.set()
-        with suppress(TimeoutError):
-            async with timeout_at(self._patient_until):
-                await self._known.wait()
+        await self._await_topology()
         return await self._owner(slot_of(key_id)).call(command)
+
+    async def _await_topology(self) -> None:
+        """Wait for the first topology until `timeout` after the start, and not at all later."""
+        # A timer for a time that is long past would take all of it for a stall, and give a grace.
+        left = max(0.0, self._patient_until - self._loop.time())
+        with suppress(TimeoutError):
+            async with timeout(left):
+                await self._known.wait()
 
     def _owner(self, slot: int) -> Multiplexer:
         owner = self._owners[slot]

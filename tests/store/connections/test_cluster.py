@@ -1,6 +1,7 @@
 """The ordinary client on a real cluster does what it does on one Redis."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,10 +18,12 @@ from gateway.domain.usage import By, Counts, Step, bucket_of
 from gateway.store.audit import AuditStore
 from gateway.store.commands import command
 from gateway.store.connections.connect import examine, open_lines, open_store
+from gateway.store.connections.line import pack
 from gateway.store.connections.slots import slot_of
 from gateway.store.keys import KeyStore
 from gateway.store.usage import NotAdded, UsageStore, UsageWriter
 from gateway.store.vault import VaultStore
+from tests.awake import awake
 from tests.flows.clusters import ClusterStore, cluster_store, run
 from tests.flows.nodes import PASSWORD, start_node
 
@@ -150,3 +153,19 @@ async def test_a_connection_that_the_server_closed_meanwhile_costs_nobody_an_err
         for node in cluster.nodes:
             await node.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await asyncio.sleep(0.05)
+
+
+async def test_a_cluster_that_was_never_seen_refuses_each_call_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closing:
+        port = closing.getsockname()[1]
+    settings = StoreSettings(f"redis+cluster://127.0.0.1:{port}", Path(), timeout=0.2)
+    lines = open_lines(settings)
+    with pytest.raises(StoreError):
+        await lines.ping()
+    # Each of them was let wait for as long as the time to wait had been over.
+    with awake() as passed:
+        for _ in range(20):
+            with pytest.raises(StoreError):
+                await lines.call(pack("PING"), ID)
+        assert passed() < 1.0
+    await lines.close()
