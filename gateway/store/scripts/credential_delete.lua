@@ -3,9 +3,9 @@
 -- Returns 1, or 0 if somebody else has written meanwhile: a successor would get a version number
 -- that was in use by then.
 -- What stays tells pollers that it is gone, and a successor which version it continues.
--- A value of another type counts as no record, and goes too.
+-- An empty value, or one of another type, counts as no record and goes too.
 local present = redis.pcall('GET', KEYS[1])
-if type(present) == 'table' then present = false end
+if type(present) == 'table' or present == '' then present = false end
 if (present and redis.sha1hex(present) or '') ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 local time = redis.call('TIME')

@@ -1,9 +1,9 @@
 -- KEYS: record, revision, changes, gone, news.
 -- ARGV: SHA-1 of the record that was read, or ''; id; record.
 -- Returns the vault's new revision, or '' where somebody else has written meanwhile.
--- A value of another type counts as no record, and is replaced.
+-- An empty value, or one of another type, counts as no record and is replaced.
 local present = redis.pcall('GET', KEYS[1])
-if type(present) == 'table' then present = false end
+if type(present) == 'table' or present == '' then present = false end
 if (present and redis.sha1hex(present) or '') ~= ARGV[1] then return '' end
 -- From the clock: a vault that was lost and filled anew must never reuse numbers.
 local time = redis.call('TIME')

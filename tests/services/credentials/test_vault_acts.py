@@ -135,14 +135,16 @@ async def test_what_is_set_is_all_that_is_there_and_counts_on_also_after_a_delet
 
 
 @pytest.mark.parametrize("again", [True, False], ids=["set anew", "deleted"])
-@pytest.mark.parametrize("pushed", [True, False], ids=["a list", "nothing"])
+@pytest.mark.parametrize("left", ["a list", "an empty text", "nothing"])
 async def test_a_record_that_was_lost_by_hand_is_shown_as_broken_until_an_act_ends_that(
-    pushed: bool, again: bool, place: Place, client: Redis
+    left: str, again: bool, place: Place, client: Redis
 ) -> None:
     name = place.store.name(NAME)
     await client.delete(name)
-    if pushed:
+    if left == "a list":
         await client.rpush(name, "of somebody's own")
+    elif left == "an empty text":
+        await client.set(name, "")
     (listed,) = await place.vault.all()
     assert listed == await place.vault.show(NAME)
     assert listed.state is State.BROKEN and "no command did that: set it anew" in listed.problem
