@@ -109,7 +109,9 @@ class VaultNews:
         """Wait for a write after `revision` and return its own; `revision` if there was none in so
         many seconds, or in LONGEST_WAIT. StoreError if Redis cannot answer."""
         seconds = min(seconds, LONGEST_WAIT)
-        words = ("XREAD", "BLOCK", math.ceil(seconds * 1000), "STREAMS", self._name, revision)
+        # Entries that somebody added by hand may have this revision too, and are no news.
+        last = f"{revision}-{2**64 - 1}"
+        words = ("XREAD", "BLOCK", math.ceil(seconds * 1000), "STREAMS", self._name, last)
         try:
             async with timeout(seconds + SLACK):
                 found = await command(self._client, *words)

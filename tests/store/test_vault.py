@@ -1,6 +1,7 @@
 """Credential records in Redis: nothing is lost, a poll reads what is new, and all share a slot."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -190,6 +191,17 @@ async def test_a_redis_that_says_nothing_is_not_waited_for_much_longer(
         assert await news.after(7, 0.01) == 7
         own.thaw()
         assert await news.after(0, 0.01) == 0
+
+
+async def test_an_entry_added_by_hand_with_a_revision_that_was_heard_is_no_news(
+    vault: VaultStore, news: VaultNews, client: Redis
+) -> None:
+    await vault.put(A, b"one", None)
+    revision = (await vault.written_since(0)).revision
+    await client.xadd("gw:cred:{vault}:news", {"r": ""}, f"{revision}-7")
+    began = time.monotonic()
+    assert await news.after(revision, 0.1) == revision
+    assert time.monotonic() - began > 0.05
 
 
 async def test_news_that_cannot_be_told_lose_no_write(
