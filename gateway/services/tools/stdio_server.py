@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from itertools import count
-from math import inf
 from typing import Any
 
 from gateway import __version__
@@ -22,7 +21,7 @@ from gateway.protocol.secrets import Secrets
 from gateway.protocol.strict_json import encode, has_too_many, is_too_deep
 from gateway.services.tools.line_budget import LineBudget
 from gateway.services.tools.stderr import ToolStderr
-from gateway.timers import timeout
+from gateway.timers import Timer, timeout
 
 # Bytes that wait for a slow caller; notifications beyond them are dropped, responses never.
 MOST_WAITING = 2**20
@@ -90,9 +89,10 @@ class StdioServer:
         self._drained = asyncio.Event()
         self._drained.set()
         self._loop = asyncio.get_running_loop()
-        # Since when it has owed an answer without saying anything.
-        self._silent_since = inf
-        self._patience = inf
+        # Strikes if it owes an answer and says nothing.
+        self._silence: Timer | None = None
+        # Whether it was asked something, and has said nothing for longer than a call may take.
+        self.hangs = False
         self._running = asyncio.create_task(self._run())
         self.greeting: dict[str, Any] = {}
         self.idle_since = self._loop.time()
@@ -105,11 +105,6 @@ class StdioServer:
     def is_open(self) -> bool:
         """Whether it takes requests."""
         return not (self._retired or self._running.done())
-
-    @property
-    def hangs(self) -> bool:
-        """Whether it was asked something, and has said nothing for longer than a call may take."""
-        return self._loop.time() > self._silent_since + self._patience + GRACE_SECONDS
 
     async def greet(self, timeouts: Timeouts) -> None:
         """Do the handshake of revisions that have one; Denied if the server does not answer it."""
@@ -143,12 +138,11 @@ class StdioServer:
         inbox = self._inboxes[own] = _Inbox()
         self._drained.clear()
         last, has_it, patience = False, False, timeouts.first_byte
-        self._patience = patience
         try:
             async with timeout(patience):
                 # Unread requests must not pile up, call after call.
                 await self._drain()
-                self._ask(sent)
+                self._ask(sent, patience)
                 has_it = True
                 await self._drain()
             while not last:
@@ -167,7 +161,7 @@ class StdioServer:
             if has_it and not last and request["method"] != "initialize":
                 self._send(cancelled(own, "Nobody waits for it any more."))
                 # The cancelled request has no answer that would tell whether the program hangs.
-                self._ask(ALIVE)
+                self._ask(ALIVE, timeouts.first_byte)
             if not self._inboxes:
                 self._drained.set()
 
@@ -196,9 +190,20 @@ class StdioServer:
         """End it at once, if nobody can wait."""
         self._child.kill()
 
-    def _ask(self, request: Message) -> None:
-        self._silent_since = min(self._silent_since, self._loop.time())
+    def _ask(self, request: Message, patience: float) -> None:
+        if self._silence is None:
+            ends = self._loop.time() + patience + GRACE_SECONDS
+            self._silence = Timer(self._loop, ends, self._on_silence)
         self._send(request)
+
+    def _on_silence(self) -> None:
+        self.hangs = True
+
+    def _end_silence(self) -> None:
+        self.hangs = False
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
 
     def _send(self, message: Message) -> None:
         with suppress(ConnectionError, RuntimeError):
@@ -226,6 +231,7 @@ class StdioServer:
             for inbox in self._inboxes.values():
                 inbox.put(_Delivery(self._end, is_last=True, size=0))
             self._no_json.end()
+            self._end_silence()
             report = log.warning if crashed else log.info
             report("tool_ended", tool=self.name, exit_code=code, under_way=self.under_way)
 
@@ -244,7 +250,7 @@ class StdioServer:
                 log.warning("tool_line_too_long", tool=self.name)
                 self._end = Denied(Code.UPSTREAM_PROTOCOL, _LINE_TOO_LONG)
                 return
-            self._silent_since = inf
+            self._end_silence()
             self._dispatch(line)
 
     def _dispatch(self, line: bytes) -> None:
