@@ -48,10 +48,10 @@ class PullSource:
             parameters |= {"since": str(since), "wait": f"{wait:.1f}"}
         try:
             key = self._key()
-        except Exception as problem:
-            # The text of an error that is not the gateway's may quote the key.
+        except Exception as problem:  # noqa: BLE001 (the caller's own function may raise anything)
+            # The text of an error that is not the gateway's may quote the key, also in a traceback.
             reason = str(problem) if isinstance(problem, GatewayError) else type(problem).__name__
-            raise SourceError(f"The key for the gateway cannot be read: {reason}") from problem
+            raise SourceError(f"The key for the gateway cannot be read: {reason}") from None
         timeout = aiohttp.ClientTimeout(total=wait + ANSWER_SECONDS, connect=ANSWER_SECONDS)
         try:
             async with self._session.get(

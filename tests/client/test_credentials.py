@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -521,6 +522,16 @@ async def test_a_key_that_a_function_gives_is_followed_when_it_changes(
         await pulling.vault.write("crm", 2)
         await until(lambda: credentials["crm"].reveal() == "crm-2")
         assert credentials.last_error == ""
+
+
+async def test_where_no_key_can_be_read_an_error_quotes_none() -> None:
+    def read() -> str:
+        raise ValueError(KEY)
+
+    with pytest.raises(SourceError, match="cannot be read: ValueError") as told:
+        async with Credentials(URL, read, NAMES, wait=0.0):
+            pass
+    assert KEY not in "".join(traceback.format_exception(told.value))
 
 
 async def test_a_key_is_taken_as_a_file_holds_it(pulling: Pulling) -> None:
