@@ -58,7 +58,7 @@ class Credentials:
         if bad or not self._names:
             raise ValueError(f"These are no names of shared credentials: {bad or 'none given'}")
         self._url = _checked_url(url)
-        self._key = checked_key(key) if isinstance(key, str) else key
+        self._key = key if callable(key) else checked_key(key)
         self._poll = poll
         self._wait = wait
         self._on_change = on_change

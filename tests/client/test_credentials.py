@@ -534,6 +534,12 @@ async def test_where_no_key_can_be_read_an_error_quotes_none() -> None:
     assert KEY not in "".join(traceback.format_exception(told.value))
 
 
+def test_a_key_that_is_neither_text_nor_a_function_is_refused_at_once() -> None:
+    """Such as that of a variable that is not set."""
+    with pytest.raises((AttributeError, TypeError, ValueError)):
+        Credentials(URL, None, NAMES)  # type: ignore[arg-type]
+
+
 async def test_a_key_is_taken_as_a_file_holds_it(pulling: Pulling) -> None:
     async with Credentials(pulling.url, f"{pulling.key}\n", NAMES, wait=0.0) as credentials:
         assert credentials["crm"].reveal() == "crm-1"
