@@ -6,14 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.domain.credentials import CredentialId
-from gateway.domain.errors import (
-    Code,
-    Denied,
-    OperationError,
-    StoreError,
-    UsageError,
-    limited,
-)
+from gateway.domain.errors import Code, Denied, OperationError, StoreError, UsageError, limited
 from gateway.domain.keys.judgement import MisconfiguredError, check_consistent, why_dead
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
@@ -25,9 +18,7 @@ from gateway.protocol.http.request import RequestHead
 from gateway.services.admission.admit import shadow_code
 from gateway.services.admission.authenticate import Candidate, Slot
 from gateway.services.admission.cached_key import Access, CachedKey, cached_key
-from gateway.services.admission.locate import (
-    Located,
-)
+from gateway.services.admission.locate import Located
 from gateway.services.admission.own_places import OwnPlace, PowersAt, own_place
 from gateway.services.admission.question import Question, head_of, located_by
 from gateway.services.admission.steps import (
