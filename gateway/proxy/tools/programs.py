@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from gateway.domain.errors import Code, Denied, not_allowed
@@ -21,6 +22,7 @@ from gateway.proxy.upstream.connection import CutError
 from gateway.proxy.upstream.outgoing import Outgoing
 from gateway.services.credentials.inject import Injected
 from gateway.services.tools.open_programs import Programs
+from gateway.timers import timeout
 
 # Proxies between the gateway and a caller give up on longer silences.
 PING_SECONDS = 15.0
@@ -134,8 +136,10 @@ class ProgramBody:
             raise self._error
         if self._next is None:
             self._next = asyncio.ensure_future(_next(self._messages))
-        done, _ = await asyncio.wait({self._next}, timeout=seconds)
-        if not done:
+        with suppress(TimeoutError):
+            async with timeout(seconds):
+                await asyncio.wait({self._next})
+        if not self._next.done():
             raise Denied(Code.UPSTREAM_TIMEOUT)
         come, self._next = self._next, None
         if come.cancelled():

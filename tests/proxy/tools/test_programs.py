@@ -1,6 +1,7 @@
 """What a program says is read until whoever reads it is cancelled, and no further."""
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator
 from typing import cast
 
@@ -12,6 +13,7 @@ from gateway.proxy.tools import programs
 from gateway.proxy.tools.mcp_exchange import McpExchange
 from gateway.proxy.tools.programs import ProgramBody
 from gateway.proxy.upstream.connection import CutError
+from tests.stalling import stall
 
 
 async def slow_to_end(ended: asyncio.Event) -> AsyncGenerator[Message, None]:
@@ -42,6 +44,25 @@ async def test_who_waits_for_a_program_that_says_nothing_is_given_signs_of_life(
         pass
     assert body.at_eof()
     await body.close()
+
+
+async def test_what_a_program_said_while_this_process_stalled_is_in_time() -> None:
+    ours, theirs = socket.socketpair()
+    reader, writer = await asyncio.open_connection(sock=ours)
+    waiting = asyncio.Event()
+
+    async def talking() -> AsyncGenerator[Message, None]:
+        waiting.set()
+        yield {"said": str(await reader.read(1))}
+
+    body = ProgramBody(talking(), cast(McpExchange, None))
+    with theirs:
+        asked = asyncio.create_task(body.next_message(0.1))
+        await waiting.wait()
+        await stall(0.3, lambda: theirs.send(b"!"))
+        assert await asked == {"said": "b'!'"}
+        await body.close()
+        writer.close()
 
 
 async def test_what_is_ended_between_two_reads_says_nothing_more() -> None:
