@@ -5,11 +5,12 @@ async with Credentials(url, key, names=["openai_key"]) as credentials:
 """
 
 from gateway.client.blocking import SyncCredentials
+from gateway.client.changes import SourceError
 from gateway.client.config import Config, ConfigError, ConfigList, load_config
 from gateway.client.credentials import Credentials
 from gateway.client.secret import Secret
 from gateway.client.source import RefusedError
-from gateway.client.sync import SourceError, UnavailableError
+from gateway.client.sync import UnavailableError
 
 __all__ = [
     "Config",

@@ -11,9 +11,10 @@ from functools import partial
 from types import TracebackType
 from typing import NoReturn, Self
 
+from gateway.client.changes import SourceError
 from gateway.client.credentials import ENTERED, UNPICKLED, Credentials
 from gateway.client.secret import Secret
-from gateway.client.sync import FIRST_RETRY, SourceError
+from gateway.client.sync import FIRST_RETRY
 from gateway.domain.backoff import pause_after
 
 # However often it polls while all is well.

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.client.sync import Changes, SourceError
+from gateway.client.changes import Changes, SourceError
 from gateway.domain.credentials import TYPES, Credential, CredentialId, Version, parse_id
 from gateway.domain.errors import GatewayError
 

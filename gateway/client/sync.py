@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Protocol
 
+from gateway.client.changes import Changes, Source, SourceError
 from gateway.domain.backoff import pause_after
 from gateway.domain.credentials import Credential, CredentialId
 
@@ -25,46 +25,8 @@ SHORTEST_POLL = 0.1
 FRESH_SECONDS = 2.0
 
 
-class SourceError(Exception):
-    """The credentials could not be fetched; `str()` is one sentence, without a value.
-
-    `final`: another try does not help.
-    """
-
-    final = False
-
-
 class UnavailableError(LookupError):
     """A credential is missing, broken or too stale; `str()` is one sentence that names it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a source returns. `whole`: everything, instead of only what was written since.
-
-    `removed`: ids with the revision of their removal. `age`: seconds since all this was true.
-    """
-
-    revision: int
-    changed: tuple[Credential, ...] = ()
-    removed: tuple[tuple[CredentialId, int], ...] = ()
-    broken: Mapping[CredentialId, str] = field(default_factory=lambda: MappingProxyType({}))
-    whole: bool = False
-    age: float = 0.0
-
-
-class Source(Protocol):
-    """`waits`: a fetch may be held back up to `wait` seconds, until something changes."""
-
-    waits: bool
-
-    async def fetch(self, since: int, wait: float) -> Changes:
-        """Return what was written after the revision `since`; SourceError if that fails."""
-        ...
-
-    async def until_news(self, since: int, seconds: float) -> None:
-        """Wait so long; less, if the source tells of a write after the revision `since`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

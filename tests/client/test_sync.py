@@ -6,13 +6,8 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from gateway.client.sync import (
-    SHORTEST_PAUSE,
-    Changes,
-    SourceError,
-    Sync,
-    UnavailableError,
-)
+from gateway.client.changes import Changes, SourceError
+from gateway.client.sync import SHORTEST_PAUSE, Sync, UnavailableError
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.services.credentials.source import WrongMasterKeyError
 from tests.flows.own_store import own_store

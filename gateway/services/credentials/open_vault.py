@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from gateway.client.sync import Report, SourceError, Sync
+from gateway.client.changes import SourceError
+from gateway.client.sync import Report, Sync
 from gateway.crypto.envelope import Envelope
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.problems import Problem

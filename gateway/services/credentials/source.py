@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.client.sync import Changes, SourceError
+from gateway.client.changes import Changes, SourceError
 from gateway.crypto.envelope import (
     BrokenCredentialError,
     Envelope,
