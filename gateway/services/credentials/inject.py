@@ -140,7 +140,7 @@ class Injector:
         generation = self._credentials.generation
         references = inject.references
         ids = {reference: id_of(reference, user) for reference in references}
-        await self._first_missing(ids.values())
+        await self._look_for(ids.values())
         await self._credentials.freshen(tuple(ids.values()))
         known = {reference: self._credentials.find(name) for reference, name in ids.items()}
         newest, older = versions(known, self._credentials.now())
@@ -182,14 +182,15 @@ class Injector:
 
         Denied if one is the user's own and no user is named.
         """
-        return await self._first_missing(id_of(reference, user) for reference in inject.references)
+        ids = [id_of(reference, user) for reference in inject.references]
+        await self._look_for(ids)
+        return next((name for name in ids if name not in self._credentials.known), None)
 
-    async def _first_missing(self, ids: Iterable[CredentialId]) -> CredentialId | None:
-        lacking = [name for name in ids if name not in self._credentials.known]
-        if lacking:
-            # A user may have entered it this very moment.
+    async def _look_for(self, ids: Iterable[CredentialId]) -> None:
+        """Ask the vault again if one of these is not known: a user may have entered it this very
+        moment."""
+        if any(name not in self._credentials.known for name in ids):
             await self.refresh()
-        return next((name for name in lacking if name not in self._credentials.known), None)
 
     def is_decoy(self, name: CredentialId) -> bool:
         return self._credentials.is_decoy(name)
