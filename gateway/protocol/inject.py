@@ -91,9 +91,9 @@ def with_query(query: bytes, injected: Pairs) -> bytes:
 
 def makes_body(method: str, headers: Iterable[Header]) -> bool:
     """Return whether fields are the whole body of a request that has none, as of a form that is
-    sent empty. Its type says how they are written."""
-    kind = media_type(headers)
-    return method in _WITH_BODY and (kind == _URLENCODED or _is_json(kind))
+    sent empty. Its type says how they are written; a compressed one is not written at all."""
+    kind, encoded = media_type(headers), values_of(headers, b"content-encoding")
+    return method in _WITH_BODY and not encoded and (kind == _URLENCODED or _is_json(kind))
 
 
 def with_fields(body: bytes, headers: Iterable[Header], injected: Pairs) -> bytes:

@@ -102,6 +102,7 @@ def test_nothing_is_put_into_what_is_no_object(body: bytes) -> None:
 def test_a_field_is_the_whole_body_where_one_is_usual(method: str, kind: bytes) -> None:
     headers = [(b"Content-Type", kind + b"; charset=utf-8")]
     assert makes_body(method, headers) is (method in ("POST", "PUT", "PATCH"))
+    assert not makes_body(method, [*headers, (b"Content-Encoding", b"gzip")])
     assert not makes_body(method, []) and not makes_body(method, [(b"Content-Type", b"text/plain")])
     assert with_fields(b"", headers, [("key", "ours")]) in (b'{"key":"ours"}', b"key=ours")
 
