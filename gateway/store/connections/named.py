@@ -25,10 +25,12 @@ from gateway.timers import timeout
 
 
 class _Mended(AbstractConnection):
+    """Times connecting, closing, commands and replies itself: redis-py's own timers would take a
+    stall of this process for the silence of Redis."""
+
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        # redis-py's own timers would take a stall of this process for the silence of Redis.
-        self._seconds, self.socket_connect_timeout = self.socket_connect_timeout, None
+        self._connect_seconds, self.socket_connect_timeout = self.socket_connect_timeout, None
         self._reply_seconds, self.socket_timeout = self.socket_timeout, None
 
     async def send_packed_command(self, *given: Any, **named: Any) -> None:
@@ -45,7 +47,7 @@ class _Mended(AbstractConnection):
             raise RedisConnectionError("The connection was lost.") from lost
 
     async def _connect(self) -> None:
-        async with timeout(self._seconds):
+        async with timeout(self._connect_seconds):
             await super()._connect()  # type: ignore[safe-super, no-untyped-call]
 
     async def disconnect(self, *given: Any, **named: Any) -> None:
@@ -54,7 +56,7 @@ class _Mended(AbstractConnection):
             await super().disconnect(*given, **named)
             return
         try:
-            async with timeout(self._seconds):
+            async with timeout(self._connect_seconds):
                 await super().disconnect(*given, **named)
         except TimeoutError:
             raise RedisTimeoutError("The connection could not be closed in time.") from None
@@ -76,7 +78,7 @@ class NamedConnection(_Mended, Connection):
     _socket: socket.socket | None = None
 
     async def _connect(self) -> None:
-        seconds = self._seconds
+        seconds = self._connect_seconds
         async with timeout(seconds):
             loop = asyncio.get_running_loop()
             found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
