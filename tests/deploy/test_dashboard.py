@@ -37,7 +37,16 @@ async def prometheus(world: World, tmp_path: Path) -> AsyncIterator[str]:
         *(f"--storage.tsdb.path={tmp_path}/data", f"--web.listen-address=127.0.0.1:{port}"),
     ]
     async with started(command, port):
+        # It listens before it has read what it stored, and answers 503 until then.
+        async with asyncio.timeout(PATIENCE):
+            while not await answers(world.session, f"http://127.0.0.1:{port}/-/ready"):
+                await asyncio.sleep(0.05)
         yield f"http://127.0.0.1:{port}/api/v1"
+
+
+async def answers(session: aiohttp.ClientSession, url: str) -> bool:
+    async with session.get(url) as answer:
+        return answer.status == 200
 
 
 async def asked(session: aiohttp.ClientSession, url: str, query: str) -> list[dict[str, Any]]:
