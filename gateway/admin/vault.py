@@ -59,6 +59,13 @@ class LinkShape(BaseModel):
     expires_at: int
 
 
+class LinksEnded(BaseModel):
+    """`links_ended`: how many were open."""
+
+    user: str
+    links_ended: int
+
+
 class UserShape(BaseModel):
     user: str
     credentials: list[str]
@@ -219,6 +226,14 @@ async def link(backend: Backend, call: Call) -> Answer:
         expires_at=made.expires_at,
     )
     return Answer(shape, 201)
+
+
+@ROUTES.add("DELETE", "/users/{user}/links", WRITE, LinksEnded)
+async def end_links(backend: Backend, call: Call) -> Answer:
+    """End a user's open links."""
+    user = check_user(call.parts["user"])
+    ended = await backend.links.end_all_of(user, backend.acts(call.caller.actor))
+    return Answer(LinksEnded(user=user, links_ended=ended))
 
 
 @ROUTES.add("GET", "/users", READ, UserList, query=SearchQuery)

@@ -455,6 +455,24 @@ async def test_a_link_made_here_is_one_that_works(world: World, ask: Ask, admin:
         assert row["link_seconds"] > 500
 
 
+async def test_the_links_of_a_user_are_ended_and_nobody_elses(
+    world: World, ask: Ask, admin: Key
+) -> None:
+    await keep(world, Vault(world.client), "user/ann/crm", "api_key", value="a-value-of-a-user")
+    paths = []
+    for user in ("ann", "ann", "bob"):
+        made = await ask(admin, "POST", f"/users/{user}/links", {"credentials": "github"})
+        paths.append(made.json["path"])
+    ended = await ask(admin, "DELETE", "/users/ann/links")
+    assert (ended.status, ended.json) == (200, {"user": "ann", "links_ended": 2})
+    assert [(await world.call(None, path)).status for path in paths] == [404, 404, 200]
+    rows = (await ask(admin, "GET", "/users")).json["users"]
+    assert [(one["user"], one["credentials"]) for one in rows] == [("ann", ["crm"]), ("bob", [])]
+    assert (await ask(admin, "DELETE", "/users/ann/links")).json["links_ended"] == 0
+    (one, *_) = (await ask(admin, "GET", f"/audit?actor=key:{admin.id}")).json["records"]
+    assert (one["event"], one["user"]) == ("user.unlink", "ann")
+
+
 async def test_every_act_is_on_record_in_the_name_of_its_key(
     world: World, ask: Ask, admin: Key
 ) -> None:

@@ -42,6 +42,7 @@ from gateway.services.keys.bulk import Act
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files
 from tests.flows.audit import records
+from tests.flows.links import new_link
 from tests.flows.world import Answer, World, new_world
 from tests.flows.wrong_keys import wrong
 
@@ -152,6 +153,20 @@ async def test_a_link_for_a_user_is_shown_whole(world: World, admin: Key) -> Non
     assert (await world.call(None, link[1])).status == 200
     # It is open for 15 minutes, of which none has passed.
     assert b"<td>15 min</td>" in (await get(world, "users", await sign_in(world, admin))).body
+
+
+async def test_a_link_that_went_to_somebody_else_is_ended_by_who_may_make_one(
+    world: World, admin: Key
+) -> None:
+    for scope, may in (("gateway/read", False), ("gateway/admin", True)):
+        cookie = await sign_in(world, await world.issue(scope))
+        await new_link(world)
+        page = await get(world, "users", cookie)
+        assert (b"End the link" in page.body) is may
+        form = f"csrf={csrf_of(page)}&user=ann"
+        answer = await post(world, "users/end_links", form, cookie)
+        assert answer.status == (303 if may else 403)
+        assert (b" min" in (await get(world, "users", cookie)).body) is not may
 
 
 async def test_what_a_key_may_not_do_its_session_may_not(world: World, admin: Key) -> None:

@@ -246,6 +246,7 @@ async def acted(ask: Ask, key: Key) -> None:
         ("POST", "/credentials/crm_key/contain", {"fields": {"value": "w"}}, 200),
         ("DELETE", "/credentials/crm_key", None, 200),
         ("POST", "/users/ann/links", {"credentials": "github"}, 201),
+        ("DELETE", "/users/ann/links", None, 200),
     ):
         status, told = await ask(method, path, body)
         assert status == expected, (method, path, told)
@@ -304,7 +305,7 @@ FORBIDDEN = {
     ],
     "control": [
         *("HSET gw:worker:a:1 pid 1", "XADD gw:audit * record x", "XDEL gw:audit 1-1"),
-        *("GET gw:cred:{vault}:item:a", "SET gw:cred:{vault}:item:a x", "DEL gw:link:a"),
+        *("GET gw:cred:{vault}:item:a", "SET gw:cred:{vault}:item:a x", "GET gw:log-level"),
     ],
     "operator": [
         *("HSET gw:worker:a:1 pid 1", "INCR gw:quota:{AAAAAAAAAAAA}:day"),

@@ -150,6 +150,11 @@ async def make_link(backend: Backend, caller: Caller, _: Params, sent: Params) -
     return await _users(backend, caller, {}, link)
 
 
+async def end_links(backend: Backend, caller: Caller, _: Params, sent: Params) -> Redirect:
+    await vault.end_links(backend, call_of(caller, {"user": sent.get("user", "")}))
+    return Redirect("users")
+
+
 async def _users(backend: Backend, caller: Caller, sent: Params, link: Any) -> Page:
     listed = (await vault.list_users(backend, call_of(caller, query=_asked(sent)))).data
     values = {"users": listed.users, "link": link, "may_write": caller.may(vault.WRITE)}
@@ -171,6 +176,7 @@ VIEWS = (
     ),
     View("users", vault.READ, list_users),
     View("users", vault.WRITE, make_link, writes=True),
+    View("users/end_links", vault.WRITE, end_links, writes=True),
     View(_OF_USER, vault.READ, show_credential),
     View(f"{_OF_USER}/(?P<act>delete)", vault.WRITE, act_on_credential, writes=True),
 )

@@ -166,6 +166,7 @@ CHINESE = MappingProxyType(
         "Credentials to ask the user for": "需要用户提供的凭据",
         "Link open for": "链接剩余",
         "min": "分钟",
+        "End the link": "终止链接",
         "Try again": "重试",
         "Send this to that user only. It works once, for 15 minutes:": "仅发送给该用户；15 分钟内有效且只能使用一次：",
         "Event": "事件",
