@@ -182,6 +182,24 @@ async def test_an_explanation_looks_whether_the_credentials_are_there(
     assert ("they can be used is not known here: Redis" in away) is ("in X-User-Id" not in told)
 
 
+async def test_an_explanation_takes_no_credential_for_good_that_it_cannot_open(
+    folder: Path, store: StoreSettings, vault: Vault, client: Redis
+) -> None:
+    write(folder, EXPLAINED)
+    commands = VaultCommands(store, folder)
+    scopes = ("--scope", "services/*")
+    key = commands.gateway("keys", "create", "--consumer", "x", "--json", *scopes).json["id"]
+    asked = ("policy", "explain", "--key", key, "--url", "/services/crm/x")
+    here = "whether they can be used is not known here: Credential 'crm' is refused: "
+    assert here not in commands.gateway(*asked).out
+    closed = commands.gateway(*asked, GATEWAY_MASTER_KEY=OTHER_MASTER).out
+    assert f"{here}it was encrypted with the master key" in closed
+    (record,) = await client.keys("*item:crm")
+    await client.delete(record)
+    lost = commands.gateway(*asked).out
+    assert f"{here}its record in Redis is gone" in lost and "Forwarded to" in lost
+
+
 def test_a_check_without_a_vault_says_that_references_were_not_looked_up(
     folder: Path, store: StoreSettings
 ) -> None:

@@ -14,7 +14,7 @@ from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import print_facts, print_json, printable
 from gateway.cli.policies.loaded import loaded_policies
 from gateway.domain.credentials import TYPES, CredentialId
-from gateway.domain.errors import MissingError
+from gateway.domain.errors import MissingError, OperationError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
 from gateway.services.admission.explain import Explainer, Explanation
@@ -84,10 +84,11 @@ async def ask(settings: StoreSettings, policies: Policies, question: Question) -
 
 
 async def _check_usable(store: StoreSettings, ids: Sequence[CredentialId]) -> None:
-    """Raise Denied if one of these is not in the vault, or is a decoy. One that cannot be decrypted
-    here is taken to be good."""
+    """Raise Denied if one of these is not in the vault, or is a decoy; OperationError if one cannot
+    be decrypted here: a gateway may have another master key, or have it in memory."""
 
     async def look(vault: Vault) -> None:
+        problem = ""
         for name in ids:
             try:
                 view = await vault.show(name)
@@ -95,6 +96,9 @@ async def _check_usable(store: StoreSettings, ids: Sequence[CredentialId]) -> No
                 raise lacking(name) from None
             if view.type and TYPES[view.type].decoy:
                 raise lacking(name)
+            problem = problem or view.problem
+        if problem:
+            raise OperationError(problem)
 
     await in_vault(store, look)
 
