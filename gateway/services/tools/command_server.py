@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
-from math import inf
 from typing import Any
 
 import anyio
@@ -50,6 +49,8 @@ from gateway.services.tools.command_tools import CommandResult
 LONGEST_REASON = 300
 # Each item of an array that does not fit is a mistake: the best one among the first is reported.
 MOST_MISTAKES = 64
+# Even of `[a-z]+$` the time grows with the square of the length: here, a twentieth of a second.
+LONGEST_MATCHED = 4_096
 # A `$` that is an anchor, or (group 1) an escape or a class, in which `$` is none.
 _ANCHOR = re.compile(r"(\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|\$", re.DOTALL)
 
@@ -165,13 +166,18 @@ def _pattern(
     In Python `$` also matches before a line break at the end, and `\d` matches any digit of
     Unicode: `^[a-z]+$` would let a line break into a command line.
 
-    A text that is too long is not matched, since `maxLength` refuses it: matching may take time
-    that grows with the length without bound, and holds up the whole process.
+    A text that is too long is not matched: that may take time that grows with the length without
+    bound, and holds up the whole process. Beyond `maxLength` it is refused anyway.
     """
-    if isinstance(value, str) and len(value) <= schema.get("maxLength", inf):
+    if not isinstance(value, str):
+        return
+    if len(value) <= schema.get("maxLength", LONGEST_MATCHED):
         ours = _ANCHOR.sub(lambda found: found[1] or r"\Z", pattern)
         if re.search(ours, value, re.ASCII) is None:
             yield ValidationError(f"{value!r} does not match {pattern!r}")
+    elif "maxLength" not in schema:
+        most = f"more than {LONGEST_MATCHED} characters, the most for a 'pattern' without"
+        yield ValidationError(f"{most} 'maxLength'")
 
 
 def schema_mistake(schema: Mapping[str, Any]) -> str:

@@ -69,6 +69,18 @@ def test_a_text_that_is_too_long_is_not_matched() -> None:
     assert not misfit(schema, {"a": "a" * 10})
 
 
+def test_a_text_of_any_length_is_matched_only_where_the_schema_says_so() -> None:
+    """Of this pattern it would take hours, in which nobody else in the worker has a turn."""
+    described: dict[str, Any] = {"type": "string", "pattern": "[a-z]+$"}
+    schema = {"type": "object", "properties": {"a": described}}
+    assert not misfit(schema, {"a": "a" * 4_096})
+    assert misfit(schema, {"a": "a" * 1_000_000 + "!"}) == (
+        "$.a: more than 4096 characters, the most for a 'pattern' without 'maxLength'"
+    )
+    described["maxLength"] = 5_000
+    assert not misfit(schema, {"a": "a" * 5_000})
+
+
 def test_a_pattern_matches_so_wherever_a_schema_refers_to_it() -> None:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
