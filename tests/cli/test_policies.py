@@ -255,7 +255,7 @@ def test_show_tells_how_tools_are_reached_and_what_is_put_into_their_calls(
     assert (told["name"], told["transport"]) == ("files", "stdio")
     assert told["command"] == ["server", "--all", "a b"]
     assert told["credentials"] == ["${user.files.value}"]
-    assert told["inject"] == {"headers": [], "arguments": [], "env": ["TOKEN"]}
+    assert told["inject"] == {"headers": [], "query": [], "arguments": [], "env": ["TOKEN"]}
 
 
 def test_show_of_bad_policies_is_refused_in_one_sentence(commands: Commands) -> None:

@@ -4,11 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from aiohttp import web
 from mcp_types import ListRootsResult, Root
 
 from gateway.domain.keys.key import Key
+from tests.flows.services import backend
 from tests.flows.tools import (
     BOTH,
     TOKEN,
@@ -59,6 +62,22 @@ async def test_the_official_client_calls_tools_unchanged(
         assert (await mcp.list_prompts()).prompts[0].name == "greet"
         read = await mcp.read_resource("notes://today")
         assert "a note" in str(read)
+
+
+async def test_a_server_that_takes_its_key_in_the_query_gets_it_there_and_it_does_not_come_back(
+    world: World, key: Key
+) -> None:
+    async def echo(request: web.Request, _: bytes) -> web.StreamResponse:
+        return web.json_response({"jsonrpc": "2.0", "id": 7, "result": {"url": request.path_qs}})
+
+    async with backend() as server:
+        server.answer = echo
+        put_tools(world, f"{server.url}/mcp", inject={"query": {"apiKey": "${user.github}"}})
+        sent = json.dumps(call("x")).encode()
+        path = "/tools/fc/mcp?apikey=mine&a=1"
+        told = await world.call(key, path, "POST", {**BOTH, "X-User-Id": "u1"}, sent)
+        assert server.last.path == f"/mcp?a=1&apiKey={quote(TOKEN, safe='')}"
+        assert said(told)["result"]["url"] == "/mcp?a=1&apiKey=[redacted:github]"
 
 
 async def test_a_server_may_ask_the_caller_while_a_call_runs(

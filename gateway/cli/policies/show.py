@@ -174,7 +174,12 @@ def _tools(found: Policies, one: ToolServer) -> dict[str, object]:
         "command": list(tools.command),
         "tools": [{"name": tool.name, "argv": list(tool.argv)} for tool in tools.tools],
         "credentials": _needed(one),
-        "inject": _names(headers=inject.headers, arguments=inject.arguments, env=inject.env),
+        "inject": _names(
+            headers=inject.headers,
+            query=inject.query,
+            arguments=inject.arguments,
+            env=inject.env,
+        ),
         "hooks": {"before": list(tools.hooks.before), "after": list(tools.hooks.after)},
         "origins": sorted(origin.decode() for origin in tools.origins),
     }

@@ -62,6 +62,9 @@ class ToolInjectSection(Section):
     """What is put into every call, in place of what the caller sends under these names."""
 
     headers: dict[InjectedHeader, HeaderText] = Field(default={}, description="http: header lines.")
+    query: dict[FieldName, TemplateText] = Field(
+        default={}, description="http: query parameters of its URL."
+    )
     arguments: dict[FieldName, TemplateText] = Field(
         default={}, description="http, stdio: arguments of the tool that is called."
     )
@@ -141,8 +144,8 @@ class ToolSection(Section):
     @model_validator(mode="after")
     def _values_go_where_they_can(self) -> Self:
         inject, http = self.inject, self.transport is Transport.HTTP
-        if inject.headers and not http:
-            raise ValueError("a program has no headers: put the values into 'env'")
+        if (inject.headers or inject.query) and not http:
+            raise ValueError("a program has no headers and no query: put the values into 'env'")
         if inject.env and http:
             raise ValueError("what is called by http has no 'env': put the values into 'headers'")
         if http and self.program.model_fields_set:

@@ -35,6 +35,7 @@ def tool_server_of(name: str, section: ToolSection, folder: PurePath) -> ToolSer
         _cors(section.origins),
         Inject(
             tuple(inject.headers.items()),
+            tuple(inject.query.items()),
             arguments=tuple(inject.arguments.items()),
             env=tuple(inject.env.items()),
         ),

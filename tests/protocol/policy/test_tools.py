@@ -114,6 +114,7 @@ MISTAKES = {
     "{transport: stdio, command: []}": "at least one item",
     "{transport: http, upstream: 'http://127.0.0.1/mcp', inject: {env: {A: b}}}": "no 'env'",
     "{transport: stdio, command: [x], inject: {headers: {A: b}}}": "a program has no headers",
+    "{transport: command, tools: [{name: a, argv: [x]}], inject: {query: {a: b}}}": "no query",
     "{transport: stdio, command: ['${credentials.crm}']}": "shown in the list of processes",
     "{transport: stdio, command: [x], inject: {env: {'A-B': b}}}": "not the name of a variable",
     "{transport: command, tools: [{name: a, argv: [x]}], inject: {arguments: {a: b}}}": (
