@@ -1,8 +1,8 @@
 """Replace secrets in a stream of bytes, however the stream is cut into pieces.
 
-A secret is looked for as it is and in the spellings in which programs echo values: base64 at each
-of its three alignments, URL-encoded, byte by byte in hex and in decimal, JSON, HTML. All are looked
-for as if the stream were one line, because base64 and hex are folded at some width.
+A secret is looked for as it is and in the spellings in which programs echo values: base64 and
+base32 at each of their alignments, URL-encoded, byte by byte in hex and in decimal, JSON, HTML. All
+are looked for as if the stream were one line, because base64 and hex are folded at some width.
 
 The end of what was received is held back until more comes, as far as any secret could reach. How
 much is held back does not depend on the content: a caller who has guesses echoed piece by piece

@@ -8,6 +8,7 @@ import string
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from math import gcd
 from urllib.parse import quote, quote_plus
 
 # Characters that JSON writers escape for use in pages, and the case of the hex digits: Go and
@@ -21,8 +22,8 @@ _LEFT_IN_URLS = ("", "/", "!'()*", ";,/?:@&=+$#!'()*", "$&+=:@")
 # Characters that are not escaped by their numbers: none; those that OWASP leaves in pages.
 _LEFT_AS_THEY_ARE = ("", string.ascii_letters + string.digits)
 
-# Separators of bytes in hex: none, that of `hexdump -C`, that of certificates.
-_BETWEEN_BYTES = ("", " ", ":")
+# Separators of bytes in hex: none, that of `od -An -tx1`, that of certificates, .NET's.
+_BETWEEN_BYTES = ("", " ", ":", "-")
 
 # Separators of numbers in lists: Python's, JSON's, and those of indented JSON, which is searched as
 # one line: of a list, and of a list in an object, as the official SDK writes what a tool answers.
@@ -45,6 +46,7 @@ def spellings(secret: str) -> Iterator[bytes]:
     for raw in _carried(secret):
         yield from _of_bytes(raw)
     yield from (secret.encode("utf-16-le"), secret.encode("utf-16-be"))
+    yield from _in_other_codes(secret)
     yield from _in_other_lines(secret)
     for text in (secret, *_misread(secret)):
         yield from _in_json(text)
@@ -177,10 +179,23 @@ def _lower_escapes(text: str) -> str:
 
 
 def _in_base64(raw: bytes) -> Iterator[bytes]:
-    """Yield the base64 of the secret alone, with and without padding, and the characters that are
-    the same whatever bytes stand before and after the secret."""
+    """Yield the base64 of the secret alone, with and without padding, and within other bytes."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         yield from (encode(raw), encode(raw).rstrip(b"="))
-        for before in range(3):
-            text = encode(b"\0" * before + raw)
-            yield text[(0, 2, 3)[before] : (before + len(raw)) * 8 // 6]
+        yield from _within(raw, encode, bits=6)
+
+
+def _in_other_codes(secret: str) -> Iterator[bytes]:
+    raw = secret.encode()
+    yield from _within(raw, base64.b32encode, bits=5)
+    # As PowerShell takes an -EncodedCommand; and as clusters keep what registries are called with.
+    for text in (secret.encode("utf-16-le"), *_within(raw, base64.b64encode, bits=6)):
+        yield from _within(text, base64.b64encode, bits=6)
+
+
+def _within(raw: bytes, encode: Callable[[bytes], bytes], *, bits: int) -> Iterator[bytes]:
+    """Yield the characters, of so many `bits`, that are the same whatever bytes stand before and
+    after `raw`: for base64 at each of three alignments, for base32 of five."""
+    for before in range(bits // gcd(bits, 8)):
+        text = encode(b"\0" * before + raw)
+        yield text[-(-before * 8 // bits) : (before + len(raw)) * 8 // bits]

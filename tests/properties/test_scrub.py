@@ -44,8 +44,9 @@ SPELLED: dict[str, Callable[[str], bytes]] = {
     "every letter in html in hex": lambda s: "".join(f"&#x{ord(c):x};" for c in s).encode(),
     "hex": lambda s: s.encode().hex().encode(),
     "HEX": lambda s: s.encode().hex().upper().encode(),
-    "hexdump": lambda s: s.encode().hex(" ").encode(),
+    "hex of od": lambda s: s.encode().hex(" ").encode(),
     "hex as in certificates": lambda s: s.encode().hex(":").upper().encode(),
+    "hex of .NET": lambda s: s.encode().hex("-").upper().encode(),
     "escapes of C": lambda s: "".join(f"\\x{b:02x}" for b in s.encode()).encode(),
     "numbers of bytes": lambda s: str(list(s.encode()))[1:-1].encode(),
     "numbers of bytes in lines": lambda s: ",\n  ".join(map(str, s.encode())).encode(),
@@ -208,6 +209,25 @@ def test_base64_of_a_text_around_it_gives_no_more_than_its_edges(
     rest = shown.replace(b"[redacted:n0]", b"")
     assert len(rest) <= 4 * ((len(before) + 3) // 3 + (len(after) + 3) // 3 + 1)
     assert binascii.b2a_base64(SECRET.encode()[3:-3]).strip()[:20] not in shown
+
+
+IN_OTHER_BYTES: dict[str, Callable[[str], bytes]] = {
+    "base32": lambda s: base64.b32encode(s.encode()),
+    "base64 twice": lambda s: base64.b64encode(base64.b64encode(s.encode())),
+    "base64 of UTF-16": lambda s: base64.b64encode(s.encode("utf-16-le")),
+}
+
+
+@pytest.mark.parametrize("name", IN_OTHER_BYTES)
+@given(before=st.text(max_size=9), after=st.text(max_size=9))
+def test_a_code_of_a_text_around_it_gives_no_more_than_its_edges(
+    name: str, before: str, after: str
+) -> None:
+    code = IN_OTHER_BYTES[name]
+    shown = in_pieces(known(SECRET), code(before + SECRET + after), [])
+    assert shown.count(b"[redacted:n0]") == 1
+    rest = shown.replace(b"[redacted:n0]", b"")
+    assert len(rest) <= len(code(before)) + len(code(after)) + 8
 
 
 FOLDED = ["raw", "url", "hex", "HEX", "json", "json utf-8", "html", "every letter in html"]
