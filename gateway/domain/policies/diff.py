@@ -8,7 +8,13 @@ from gateway.domain.keys.judgement import enforced_limits, refused_by
 from gateway.domain.keys.limits import NO_LIMITS, Limits
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import SOME, Grants, Scope, parse_all
-from gateway.domain.policies.permissions import OTHER, Permission, changed_permissions, is_open
+from gateway.domain.policies.permissions import (
+    OTHER,
+    Open,
+    Permission,
+    changed_permissions,
+    is_open,
+)
 from gateway.domain.policies.plans import Plan
 from gateway.domain.policies.snapshot import Policies
 
@@ -102,16 +108,17 @@ def _combined(permissions: Iterable[Permission]) -> Iterator[str]:
     left out where the line itself is listed."""
     permissions = list(permissions)
     listed = {(one.place, one.what, one.method) for one in permissions if not one.within}
-    together: dict[tuple[str, str], dict[str, Permission]] = {}
+    together: dict[tuple[str, str, str], dict[str, Permission]] = {}
     for one in permissions:
         if not any((one.place, line, one.method) in listed for line in one.within):
-            together.setdefault((one.place, one.what), {})[one.method] = one
-    for (place, what), methods in together.items():
+            public = "(public)" if Open.ANYONE in (one.before, one.after) else ""
+            together.setdefault((one.place, one.what, public), {})[one.method] = one
+    for (place, what, public), methods in together.items():
         one = next(iter(methods.values()))
         spelled = ",".join(sorted(methods, key=lambda method: (method == OTHER, method)))
         if one.methods and len(methods) == one.methods:
             spelled = "any"
-        yield " ".join(filter(None, (place, spelled, what)))
+        yield " ".join(filter(None, (place, spelled, what, public)))
 
 
 def _structure(before: Policies, after: Policies) -> Structure:

@@ -105,7 +105,7 @@ def _of_agent_alone(one: Agent, old: Agent | None, new: Agent | None) -> Iterato
     was, now = old is not None, new is not None
     for route in one.routes or ():
         if route.public:
-            yield _permission(f"agents/{one.name}", str(route), Open.ANYONE, was, now)
+            yield _permission(f"agents/{one.name}", route.taken, Open.ANYONE, was, now)
     actions = (
         {DEFAULT_ACTION}
         if one.routes is None

@@ -34,9 +34,13 @@ class Route:
     public: bool = False
     enforced: bool = True
 
+    @property
+    def taken(self) -> str:
+        """The methods and the path that it takes, as in `GET /health`."""
+        return f"{','.join(sorted(self.methods)) or 'any'} {self.raw.decode()}"
+
     def __str__(self) -> str:
-        methods = ",".join(sorted(self.methods)) or "any"
-        line = f"{methods} {self.raw.decode()} {'(public)' if self.public else self.action}"
+        line = f"{self.taken} {'(public)' if self.public else self.action}"
         return line if self.enforced else f"{line} (shadow)"
 
     def matches_path(self, path: RoutePath) -> bool:

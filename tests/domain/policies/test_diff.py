@@ -120,16 +120,22 @@ def test_a_line_that_is_tried_out_takes_nothing_until_it_is_enforced() -> None:
 def test_strangers_gain_what_becomes_public_and_lose_what_no_longer_is() -> None:
     closed, public = routes("{path: /x}"), routes("{path: /x, public: true, methods: [GET]}")
     opened = Comparison(policies(closed), policies(public)).strangers()
-    assert (opened.gained, opened.loses) == (("agents/a GET /x",), False)
+    assert (opened.gained, opened.loses) == (("agents/a GET /x (public)",), False)
     shut = Comparison(policies(public), policies(closed)).strangers()
-    assert (shut.lost, shut.loses) == (("agents/a GET /x",), True)
+    assert (shut.lost, shut.loses) == (("agents/a GET /x (public)",), True)
+    # One method of a path alone.
+    apart = routes("{path: /x, methods: [GET], public: true}", "{path: /x, action: y}")
+    assert change(routes("{path: /x, action: x}"), apart, key("agents/a:y")).gained == (
+        "agents/a GET /x (public)",
+        "agents/a any other /x",
+    )
     new = Comparison(policies(""), policies(public)).strangers()
     gone = Comparison(policies(public), policies("")).strangers()
     assert new.gained == gone.lost == ("agents/a GET /x (public)",)
     # In its own spelling, capitals included.
     capital = routes("{path: /Docs/**, public: true}")
     assert Comparison(policies(closed), policies(capital)).strangers().gained == (
-        "agents/a any /Docs/**",
+        "agents/a any /Docs/** (public)",
     )
 
 
