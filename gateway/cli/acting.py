@@ -14,10 +14,11 @@ from gateway.cli.options import read_store_settings
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
 from gateway.cli.vault_options import (
-    known_master_keys,
     may_ask_vault,
     signing_keys,
+    vault_as_it_is,
     vault_of_command,
+    vault_url,
 )
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import Envelope, MasterKeys
@@ -28,7 +29,7 @@ from gateway.services.audit.writer import Audit
 from gateway.services.credentials.vault import Vault
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import AuditFile
-from gateway.store.connections.connect import check_url, open_store
+from gateway.store.connections.connect import open_store
 from gateway.store.vault import VaultStore
 
 T = TypeVar("T")
@@ -68,14 +69,12 @@ def check_vault(
     """Run `work` on the vault without making one; return nothing if there is no store or vault."""
     if not may_ask_vault(store):
         return ()
-    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
-    return asyncio.run(in_vault(store or read_store_settings(url, None), work))
+    return asyncio.run(in_vault(store or read_store_settings(vault_url(), None), work))
 
 
 async def in_vault(store: StoreSettings, work: Callable[[Vault], Awaitable[T]]) -> T:
     """Run `work` on the vault as it is, without making a master key."""
-    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
-    return await _run(store, VaultSettings(url and check_url(url), known_master_keys(store)), work)
+    return await _run(store, vault_as_it_is(store), work)
 
 
 async def _run(

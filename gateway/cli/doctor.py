@@ -1,7 +1,6 @@
 """`gateway doctor`."""
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from gateway.cli.output import print_json, printable
 from gateway.cli.policies.in_use import orphaned, with_credentials
 from gateway.cli.privacy import keep_private
 from gateway.cli.surroundings import surroundings
-from gateway.cli.vault_options import existing_store
+from gateway.cli.vault_options import existing_store, vault_url
 from gateway.domain.errors import StoreError, UsageError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
@@ -82,7 +81,7 @@ def _vault(store: StoreSettings, usable: StoreSettings | None) -> tuple[Finding,
     try:
         return credentials_found(check_vault(usable, lambda vault: vault.all()))
     except StoreError as problem:
-        if os.environ.get("GATEWAY_VAULT_REDIS_URL"):
+        if vault_url():
             return (Finding("vault", Level.WRONG, f"{problem} Check GATEWAY_VAULT_REDIS_URL."),)
         # If the one Redis does not answer, another finding says so already.
         advice = "give GATEWAY_VAULT_REDIS_URL with a login that may read it."

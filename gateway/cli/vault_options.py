@@ -29,7 +29,7 @@ def read_vault(
     poll = from_environment("GATEWAY_CREDENTIAL_POLL", 15.0, duration)
     if poll < SHORTEST_POLL:
         raise UsageError(f"GATEWAY_CREDENTIAL_POLL is at least {SHORTEST_POLL} s.")
-    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
+    url = vault_url()
     # Checked first: a command that is refused must not leave a new master key behind.
     for given in filter(None, (store.url, url)):
         check_url(given)
@@ -46,16 +46,26 @@ def vault_of_command(store: StoreSettings) -> VaultSettings:
     A master key is only made if Redis is on this machine: gateways elsewhere could not open what is
     encrypted under a key made here.
     """
-    url = os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
-    hosts = [host for place in (url, store.url) if place for host in read_url(place).hosts]
+    hosts = [host for place in (vault_url(), store.url) if place for host in read_url(place).hosts]
     if all(Address(host, 0).is_loopback for host in hosts):
         return read_vault(store, (), note, embedded=False)
+    return vault_as_it_is(store)
+
+
+def vault_as_it_is(store: StoreSettings) -> VaultSettings:
+    """Return the settings of the vault; no master key is made."""
+    url = vault_url()
     return VaultSettings(url and check_url(url), known_master_keys(store))
+
+
+def vault_url() -> str | None:
+    """Return the URL of the vault's own Redis; None: the vault is where the keys are."""
+    return os.environ.get("GATEWAY_VAULT_REDIS_URL") or None
 
 
 def may_ask_vault(store: StoreSettings | None) -> bool:
     """Whether there is a vault that can be read."""
-    return store is not None or bool(os.environ.get("GATEWAY_VAULT_REDIS_URL"))
+    return store is not None or vault_url() is not None
 
 
 def existing_store(store: StoreSettings) -> StoreSettings | None:
