@@ -16,7 +16,6 @@ from gateway.domain.policies.problems import Place, Problem
 from gateway.domain.policies.providers import PROVIDERS, provider_of
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Agent, Mention, Policies
-from gateway.protocol.policy.literals import literals
 from gateway.protocol.policy.mistakes import problems_of
 from gateway.protocol.policy.models import (
     AgentSection,
@@ -28,9 +27,9 @@ from gateway.protocol.policy.models import (
 )
 from gateway.protocol.policy.outbound import model_of, service_of, unusable_fallbacks
 from gateway.protocol.policy.references import mentions
-from gateway.protocol.policy.shadows import shadows
 from gateway.protocol.policy.tools import tool_server_of
 from gateway.protocol.policy.tree import Path, Tree, read_tree
+from gateway.protocol.policy.warnings import warnings
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,7 @@ def read_policies(files: Mapping[str, bytes]) -> Loaded:
     wrong = {*problems, *twice, *senseless, *unusable}
     if wrong:
         return Loaded(None, tuple(sorted(wrong)), readable=built)
-    warnings = (*_unbound(trees, places), *shadows(trees), *literals(trees))
-    return Loaded(built, (), warnings, built, files)
+    return Loaded(built, (), warnings(trees, places), built, files)
 
 
 def _sound_parts(tree: Tree, error: ValidationError) -> PolicyFile:
@@ -173,19 +171,6 @@ def _models(tree: Tree) -> Iterator[tuple[int, str]]:
     for i, model in enumerate(found if isinstance(found, list) else ()):
         if isinstance(model, dict) and isinstance(model.get("name"), str):
             yield i, model["name"]
-
-
-def _unbound(trees: Iterable[Tree], places: Mapping[str, Place]) -> tuple[Problem, ...]:
-    """Return problems of plans with limits at agents that do not exist: likely a mistyped name."""
-    found = []
-    for tree in trees:
-        for plan, fields in _mapping(tree.data, "plans").items():
-            for agent in _mapping(fields, "agents"):
-                if f"agents/{agent}" not in places:
-                    path: Path = ("plans", plan, "agents", agent)
-                    message = f"no agent is called {agent!r}, so this limit binds nobody"
-                    found.append(Problem(tree.place(path, key=True), message))
-    return tuple(found)
 
 
 def _mapping(data: object, name: str) -> dict[str, object]:
