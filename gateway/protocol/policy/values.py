@@ -47,12 +47,11 @@ def _name(text: str) -> str:
 
 
 def _model_name(text: str) -> str:
-    if not scopes.is_name(text):
-        raise ValueError(
-            f"{text[:40]!r} is not a name: letters, digits and . _ -, the first a letter or digit; "
-            "the provider's own name goes into 'upstream_model'"
-        )
-    return text
+    try:
+        return _name(text)
+    except ValueError as problem:
+        advice = "the provider's own name goes into 'upstream_model'"
+        raise ValueError(f"{problem}; {advice}") from None
 
 
 def _duration(text: str) -> float:
