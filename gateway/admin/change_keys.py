@@ -1,7 +1,7 @@
 """`/admin/v1/keys`: changing keys, as `gateway keys create`, `rotate`, `revoke` etc. do."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -36,8 +36,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.keys.fields import KeyFields, check_limits
 from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, view
-from gateway.domain.policies.plans import DEFAULT_PLAN
-from gateway.domain.policies.plans import Plan as PlanLimits
+from gateway.domain.policies.plans import default_plan
 from gateway.domain.units import span
 from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import AuditedKeys
@@ -187,9 +186,8 @@ async def rotate(backend: Backend, call: Call) -> Answer:
     return Answer(IssuedShape(**issued.for_owner()))
 
 
-def _plan_or_default(plan: str | None, plans: Mapping[str, PlanLimits]) -> str:
-    default = DEFAULT_PLAN if DEFAULT_PLAN in plans else ""
-    return default if plan is None else plan
+def _plan_or_default(plan: str | None, plans: Collection[str]) -> str:
+    return default_plan(plans) if plan is None else plan
 
 
 async def _fields(keys: AuditedKeys, body: CreateBody | UpdateBody) -> KeyFields:

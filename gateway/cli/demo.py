@@ -23,7 +23,7 @@ from gateway.cli.options import (
 )
 from gateway.cli.vault_options import read_vault
 from gateway.domain.errors import OperationError, UsageError
-from gateway.domain.policies.plans import DEFAULT_PLAN
+from gateway.domain.policies.plans import default_plan
 from gateway.domain.policies.snapshot import Policies, Upstream
 from gateway.domain.settings import LISTEN, Address, Settings, StoreSettings
 from gateway.domain.units import DAY
@@ -179,7 +179,7 @@ async def _make_keys(settings: Settings, base: "Foundation") -> "tuple[Key, Key]
     fields = KeyFields(
         consumer="demo",
         scopes=tuple(f"agents/{name}" for name in AGENTS),
-        plan=DEFAULT_PLAN if DEFAULT_PLAN in base.policies().plans else "",
+        plan=default_plan(base.policies().plans),
         expires_at=ends,
     )
     powers = KeyFields(consumer="demo", scopes=("gateway/admin",), plan="", expires_at=ends)

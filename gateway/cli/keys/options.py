@@ -17,7 +17,7 @@ from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id, masked
 from gateway.domain.keys.scopes import parse
 from gateway.domain.nearest import nearest
-from gateway.domain.policies.plans import DEFAULT_PLAN, Plan
+from gateway.domain.policies.plans import Plan, default_plan
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.policies.unknown_names import unknown_name
 from gateway.domain.settings import StoreSettings
@@ -117,7 +117,7 @@ def warn_of_absent(scopes: Iterable[str], policies: Policies | None) -> None:
 def choose_plan(asked: str | None, plans: Mapping[str, Plan] | None) -> str:
     """Return the plan of a new key; UsageError if the policies have no such plan."""
     if asked is None:
-        return DEFAULT_PLAN if plans is not None and DEFAULT_PLAN in plans else ""
+        return default_plan(plans or ())
     if asked and plans is not None and asked not in plans:
         near = nearest(asked, plans)
         known = f"did you mean {near!r}?" if near else f"there are: {', '.join(plans) or 'none'}"

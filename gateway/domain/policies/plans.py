@@ -1,12 +1,12 @@
 """Plans: the part of the policies that keys refer to."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from gateway.domain.keys.limits import Limits
 
-DEFAULT_PLAN = "default"
+_DEFAULT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +23,8 @@ class Plan:
     def __hash__(self) -> int:
         # A mapping is not hashable.
         return hash(self.name)
+
+
+def default_plan(plans: Collection[str]) -> str:
+    """Return the plan of new keys for which none is named; empty if `plans` have no such plan."""
+    return _DEFAULT if _DEFAULT in plans else ""
