@@ -92,7 +92,7 @@ async def tail(backend: Backend, call: Call) -> Answer:
 async def export(backend: Backend, call: Call) -> Answer:
     """Export audit records, oldest first, one JSON object a line."""
     query: ExportQuery = call.query
-    since = since_second("since", query.since, int(backend.clock()))
+    since = since_second(query.since, int(backend.clock()))
     lines = await backend.audit_readers.export(query.filters, since, _standing(call))
     named = ("Content-Disposition", 'attachment; filename="audit.jsonl"')
     return Answer(pieces=lines, media=LINES, headers=(named,))
@@ -102,7 +102,7 @@ async def export(backend: Backend, call: Call) -> Answer:
 async def verify(backend: Backend, call: Call) -> Answer:
     """Verify the chains of audit records, and show the first record that was changed."""
     query: VerifyQuery = call.query
-    since = since_second("since", query.since, int(backend.clock()))
+    since = since_second(query.since, int(backend.clock()))
     return Answer(await backend.audit_verifier.verify(since, query.limit))
 
 

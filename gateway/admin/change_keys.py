@@ -194,7 +194,7 @@ async def _fields(keys: AuditedKeys, body: CreateBody | UpdateBody) -> KeyFields
     expires_at: int | None = None
     if body.expires is not None:
         # 0 stands for "never"; None would leave the expiry unchanged.
-        expires_at = expiry_second("expires", body.expires, await keys.now()) or 0
+        expires_at = expiry_second(body.expires, await keys.now()) or 0
     return KeyFields(
         consumer=body.consumer,
         scopes=None if body.scopes is None else tuple(body.scopes),

@@ -171,7 +171,7 @@ async def put(backend: Backend, call: Call) -> Answer:
         name_of(call),
         body.type,
         Version(1, body.fields),
-        expires_at=expiry_second("expires", body.expires, await vault.now()),
+        expires_at=expiry_second(body.expires, await vault.now()),
         max_stale=body.max_stale,
         created_by=call.caller.actor,
     )
@@ -187,7 +187,7 @@ async def rotate(backend: Backend, call: Call) -> Answer:
         name_of(call),
         body.fields,
         int(span(body.grace)),
-        expires_at=expiry_second("expires", body.expires, await vault.now()),
+        expires_at=expiry_second(body.expires, await vault.now()),
         keep_expiry=body.expires is None,
     )
     return Answer(shape_of(backend, view))
