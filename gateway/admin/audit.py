@@ -8,7 +8,7 @@ from gateway.admin.backend import Backend
 from gateway.admin.routing import Answer, Call, Input, Routes, checked
 from gateway.admin.times import since_second
 from gateway.domain.audit.filters import FILTERS, Filters, filters_of
-from gateway.services.audit.readers import Standing, search
+from gateway.services.audit.readers import MayRead, search
 from gateway.services.audit.verify import Verdict
 
 POWERS = ("audit",)
@@ -84,7 +84,7 @@ async def tail(backend: Backend, call: Call) -> Answer:
     # A browser sends it when it reconnects.
     seen = checked(TailQuery, {"after": call.header(b"last-event-id")}).after
     after = seen or query.after
-    events = await backend.audit_readers.follow(query.filters, after, _standing(call))
+    events = await backend.audit_readers.follow(query.filters, after, _may_read(call))
     return Answer(pieces=events, media=EVENTS)
 
 
@@ -93,7 +93,7 @@ async def export(backend: Backend, call: Call) -> Answer:
     """Export audit records, oldest first, one JSON object a line."""
     query: ExportQuery = call.query
     since = since_second(query.since, int(backend.clock()))
-    lines = await backend.audit_readers.export(query.filters, since, _standing(call))
+    lines = await backend.audit_readers.export(query.filters, since, _may_read(call))
     named = ("Content-Disposition", 'attachment; filename="audit.jsonl"')
     return Answer(pieces=lines, media=LINES, headers=(named,))
 
@@ -106,11 +106,11 @@ async def verify(backend: Backend, call: Call) -> Answer:
     return Answer(await backend.audit_verifier.verify(since, query.limit))
 
 
-def _standing(call: Call) -> Standing:
+def _may_read(call: Call) -> MayRead:
     """Return a check of whether the reader's key may still read the audit."""
 
-    async def holds() -> bool:
+    async def may_read() -> bool:
         now = await call.caller.still()
         return now is not None and now.may(POWERS)
 
-    return holds
+    return may_read

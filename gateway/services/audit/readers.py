@@ -20,7 +20,8 @@ CHECK_SECONDS = 1.0
 PING_SECONDS = 15.0
 _PING = b": alive\n\n"
 
-Standing = Callable[[], Awaitable[bool]]
+# Whether the reader may still read.
+MayRead = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +58,23 @@ class AuditReaders:
         self._loop = asyncio.get_running_loop()
 
     async def follow(
-        self, filters: Filters, after: str, standing: Standing
+        self, filters: Filters, after: str, may_read: MayRead
     ) -> AsyncGenerator[bytes, None]:
         """Return server-sent events of what is written after the entry `after` (empty: from now
-        on), until `standing` is lost or the process ends. OperationError if there are too many
+        on), until `may_read` says no or the process ends. OperationError if there are too many
         readers, StoreError if the stream cannot be read."""
         start = after or await self._newest()
         self._check_room()
-        return self._followed(filters, start, standing)
+        return self._followed(filters, start, may_read)
 
     async def export(
-        self, filters: Filters, since: int, standing: Standing
+        self, filters: Filters, since: int, may_read: MayRead
     ) -> AsyncGenerator[bytes, None]:
         """Return lines of what was written from the Unix second `since` until now; cut off if
-        `standing` is lost. Errors as for `follow`."""
+        `may_read` says no. Errors as for `follow`."""
         until = await self._newest()
         self._check_room()
-        return self._exported(filters, f"{since}000-0", until, standing)
+        return self._exported(filters, f"{since}000-0", until, may_read)
 
     async def _newest(self) -> str:
         return await self._store.newest() or "0-0"
@@ -83,7 +84,7 @@ class AuditReaders:
             raise OperationError(f"{MOST_READERS} read the audit here already: wait for an end.")
 
     async def _followed(
-        self, filters: Filters, last: str, standing: Standing
+        self, filters: Filters, last: str, may_read: MayRead
     ) -> AsyncGenerator[bytes, None]:
         self._check_room()
         self._open += 1
@@ -102,7 +103,7 @@ class AuditReaders:
                 now = self._loop.time()
                 if now - checked >= CHECK_SECONDS:
                     checked = now
-                    if not await standing() or await self._draining():
+                    if not await may_read() or await self._draining():
                         return
                 if now - spoken >= PING_SECONDS:
                     spoken = now
@@ -112,7 +113,7 @@ class AuditReaders:
             self._open -= 1
 
     async def _exported(
-        self, filters: Filters, start: str, until: str, standing: Standing
+        self, filters: Filters, start: str, until: str, may_read: MayRead
     ) -> AsyncGenerator[bytes, None]:
         self._check_room()
         self._open += 1
@@ -129,7 +130,7 @@ class AuditReaders:
                     lines = []
                 if self._loop.time() - checked >= CHECK_SECONDS:
                     checked = self._loop.time()
-                    if not await standing():
+                    if not await may_read():
                         raise StoreError("The key was closed.")
             yield b"".join(lines)
         finally:
