@@ -78,15 +78,17 @@ class Backend:
     async def field_context(self) -> FieldContext:
         """Return what the fields of a body are checked against; StoreError if Redis does not
         answer."""
-        return FieldContext(self.policies().plans, await KeyReader(self.client, self.prefix).now())
+        return FieldContext(self.policies().plans, await self.key_reader().now())
 
     def acts(self, actor: str) -> Acts:
         return Acts(self.audit, actor)
+
+    def key_reader(self) -> KeyReader:
+        return KeyReader(self.client, self.prefix)
 
     def keys(self, actor: str, on_unrecorded: Callable[[str], object]) -> AuditedKeys:
         return AuditedKeys(self.client, self.prefix, self.acts(actor), on_unrecorded)
 
     def explainer(self) -> Explainer:
-        keys = KeyReader(self.client, self.prefix)
-        check = self.credentials.check_usable
+        keys, check = self.key_reader(), self.credentials.check_usable
         return Explainer(self.policies(), keys, self.admission, self.powers_at, check)

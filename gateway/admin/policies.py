@@ -13,7 +13,6 @@ from gateway.services.admission.question import Question
 from gateway.services.admission.steps import Step
 from gateway.services.policies.diff import PolicyDiff
 from gateway.services.policies.diff import diff as compare
-from gateway.store.key_reader import KeyReader
 
 READ = ("read",)
 ROUTES = Routes()
@@ -169,8 +168,7 @@ async def diff(backend: Backend, _: Call) -> Answer:
     loaded = await backend.live.candidate()
     if loaded.policies is None:
         return Answer(DiffShape(revision=None, problems=_problems(loaded.problems), diff=None))
-    keys = KeyReader(backend.client, backend.prefix)
-    found = await compare(backend.policies(), loaded.policies, keys)
+    found = await compare(backend.policies(), loaded.policies, backend.key_reader())
     return Answer(DiffShape(revision=loaded.policies.revision, problems=[], diff=found))
 
 

@@ -47,7 +47,7 @@ class Sessions:
         if found is None:
             return None
         key_id, _, proven = found.decode(errors="replace").partition(" ")
-        keys = self._backend.keys("", lambda _: None)
+        keys = self._backend.key_reader()
         record, now = await keys.get(key_id), await keys.now()
         if record is None or why_dead(record, now) is not None:
             return None
