@@ -78,10 +78,7 @@ async def of_key(backend: Backend, call: Call) -> Answer:
 async def contain_key(backend: Backend, call: Call) -> Answer:
     """Revoke a key and show what it reached."""
     # Revoke first, so that nothing is reached after what is reported.
-    keys = keys_of(backend, call)
-    change = await revoked(keys, call.parts["id"])
-    if change.outcome == "deleted":
-        return Answer(await _of_key(backend, call, "deleted", gone=True))
+    change = await revoked(keys_of(backend, call), call.parts["id"])
     return Answer(await _of_key(backend, call, change.outcome))
 
 
@@ -116,13 +113,12 @@ async def contain_credential(backend: Backend, call: Call) -> Answer:
     return Answer(await _of_credential(backend, call, shape_of(backend, changed)))
 
 
-async def _of_key(
-    backend: Backend, call: Call, outcome: str = "looked at", *, gone: bool = False
-) -> ReachShape:
+async def _of_key(backend: Backend, call: Call, outcome: str = "looked at") -> ReachShape:
     query: DaysQuery = call.query
     key_id, since = call.parts["id"], query.since(backend.clock())
     counted, problem = await _counted(backend, key_id, since)
     used = await backend.look_back.uses(since, key_id=key_id)
+    gone = outcome == "deleted"
     hindrance, may = ("the key is deleted", ()) if gone else await _reachable(backend, call)
     return ReachShape(
         id=key_id,
