@@ -21,7 +21,7 @@ class Reading:
 
     def __init__(self, directory: Path) -> None:
         self.silent = False
-        self.unread: Callable[[bool], object] = id
+        self.unread: Callable[[bool], object] = lambda _: None
         self._directory = directory
         self._turn = asyncio.Lock()
 

@@ -46,7 +46,7 @@ class LivePolicies:
         self._refused: tuple[Problem, ...] = ()
         self.after_swap: AfterSwap = _nothing
         self.vet: Vet = _no_objection
-        self.tried: Callable[[Loaded], object] = id
+        self.tried: Callable[[Loaded], object] = lambda _: None
         self.reading = Reading(directory)
         self._directory = directory
         self._adapt = adapt
