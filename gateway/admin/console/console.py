@@ -8,7 +8,7 @@ from types import MappingProxyType
 from urllib.parse import parse_qsl, urlencode
 
 from gateway.admin.backend import Backend
-from gateway.admin.console.places import find, menu_of, page_of, takes_forms
+from gateway.admin.console.places import find, menu_of, page_of_form, takes_forms
 from gateway.admin.console.refusal import Refusal, refusal_of
 from gateway.admin.console.render import HEADERS, STATIC, render
 from gateway.admin.console.session import COOKIE, SESSION_SECONDS, Session, Sessions, is_csrf
@@ -111,7 +111,7 @@ class Console:
         self, visit: _Visit, rest: str, form: Mapping[str, str], refusal: Refusal
     ) -> Reply | Streamed:
         """Show the page of the form again, with everything that was entered except secrets."""
-        place = page_of(rest)
+        place = page_of_form(rest)
         if refusal.status not in (409, 412, 422) or place is None:
             return _message(visit, refusal)
         kept = {name: value for name, value in form.items() if not _is_secret(name, value)}
@@ -140,10 +140,10 @@ class Console:
         menu = menu_of(session.caller) if session else ()
         if rest == "" and menu and menu[0][0] != rest:
             return _see_other(HOME + menu[0][0])
-        page_of_form = page_of(rest)
-        if not written and page_of_form not in (None, rest) and takes_forms(rest):
+        page = page_of_form(rest)
+        if not written and page not in (None, rest) and takes_forms(rest):
             # The browser shows this address after a form; loading it again should show the page.
-            return _see_other(f"{HOME}{page_of_form}")
+            return _see_other(f"{HOME}{page}")
         return _reply(visit, await self._shown(visit, rest, sent, written=written))
 
     async def _shown(
@@ -161,7 +161,7 @@ def _back(request: AdminRequest) -> str:
     """The address at which the answered page can be loaded again."""
     rest = request.path.removeprefix(HOME)
     if request.method == "POST":
-        return HOME + (page_of(rest) or "")
+        return HOME + (page_of_form(rest) or "")
     return request.path + request.query.decode("ascii", "replace")
 
 

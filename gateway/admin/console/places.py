@@ -32,7 +32,7 @@ def menu_of(caller: Caller) -> tuple[tuple[str, str], ...]:
     )
 
 
-def page_of(rest: str) -> str | None:
+def page_of_form(rest: str) -> str | None:
     """Return the path of the page that a form at `rest` belongs to, or None."""
     pages = [view for view in VIEWS if not view.writes]
     for place in (rest, rest.rpartition("/")[0]):
