@@ -101,15 +101,15 @@ class Services:
     ) -> bool:
         """Send the request and answer; False: the service refused the credential, and nothing was
         answered yet."""
-        values = injection.values
-        if injection.mcp is not None:
-            injection.body = injection.mcp.body(values)
+        values, mcp, tool = injection.values, injection.mcp, ""
+        if mcp is not None:
+            injection.body, tool = mcp.body(values), mcp.tool
         elif injection.body is not None and values.body:
             given = injection.body, outgoing.head.headers, values.body
             size = len(injection.body)
             injection.body = await self._large.run(exchange.key_id, size, with_fields, *given)
-        fills_body = injection.mcp is None and injection.body is not None
-        await self.record_use(exchange, outgoing, values, injection.mcp, fills_body=fills_body)
+        fills_body = mcp is None and injection.body is not None
+        await self.record_use(exchange, outgoing, values, tool, fills_body=fills_body)
         outgoing.injection = injection
         try:
             await self._forwarder.forward(exchange, outgoing)
@@ -127,34 +127,34 @@ class Services:
         exchange: Exchange,
         outgoing: Outgoing,
         values: Values,
-        mcp: HttpMcpExchange | None,
+        tool: str,
         *,
         fills_body: bool = False,
     ) -> None:
         """Write the audit record of the credentials that are about to be used; raise
-        Denied(audit_unavailable) if that fails."""
-        calls = mcp is not None and mcp.on_record
+        Denied(audit_unavailable) if that fails. `tool`: the tool that is called, which is on record
+        even where no credential is used; empty: none is."""
         # Values for arguments are sent with calls of tools alone, and those for fields in bodies.
-        uses = values.uses if calls or fills_body else values.uses_beside
-        if not (uses or calls):
+        uses = values.uses if tool or fills_body else values.uses_beside
+        if not (uses or tool):
             # The credential of a model that was asked before is not used in this answer.
             exchange.uses = ()
             return
         await self._audit.record(
             AuditEvent(
-                "credential.use" if mcp is None else mcp.event,
+                "tool.call" if tool else "credential.use",
                 request_id=exchange.request_id,
                 key_id=exchange.key_id,
                 consumer=exchange.consumer,
                 agent=outgoing.callee.place,
                 user=outgoing.head.user or "",
-                tool="" if mcp is None else mcp.tool,
+                tool=tool,
                 credentials=uses,
             )
         )
         exchange.uses = uses
-        if mcp is not None:
-            exchange.tool = mcp.tool
+        if tool:
+            exchange.tool = tool
 
 
 async def _held(exchange: Exchange, outgoing: Outgoing, inject: Inject) -> bytes | None:

@@ -127,14 +127,14 @@ class Tools:
         mcp = McpExchange(exchange, outgoing, server, request, self._tell, self._large)
         mcp.memory.take(request.weight)
         await mcp.prepare()
-        over_http = HttpMcpExchange(mcp, self._sessions)
         if server.tools.transport is Transport.HTTP:
+            over_http = HttpMcpExchange(mcp, self._sessions)
             outgoing.head.headers = _sent(outgoing.head, request, server.inject)
             await self._services.forward(exchange, outgoing, server, inject, mcp=over_http)
             return
         injected = await self._injector.values(server, inject, user)
-        over_http.check(injected)
-        await self._services.record_use(exchange, outgoing, injected.newest, over_http)
+        mcp.set_injected(injected)
+        await self._services.record_use(exchange, outgoing, injected.newest, mcp.tool)
         await self._programs.serve(exchange, outgoing, mcp, injected)
 
     async def _injection(

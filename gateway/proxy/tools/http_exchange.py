@@ -24,15 +24,11 @@ _REDIRECTED = (
 
 class HttpMcpExchange:
     """A message to a tool server: what is sent of it over HTTP, and what is shown of the answer.
-
-    `event`, `tool`: for its audit record; `on_record`: it has one even where no credential is used.
-    """
+    `tool`: the tool that is called, for the audit; empty: none is."""
 
     def __init__(self, mcp: McpExchange, sessions: ToolSessions) -> None:
         self._mcp = mcp
         self._sessions = sessions
-        self.on_record = bool(mcp.tool)
-        self.event = "tool.call" if self.on_record else "credential.use"
         self.tool = mcp.tool
 
     def check(self, injected: Injected) -> None:
