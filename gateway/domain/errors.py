@@ -318,6 +318,11 @@ def limited(
     return Denied(code, message, {"limit": limit}, headers, retry_after)
 
 
+def bad_request(message: str) -> Denied:
+    """Return a 400 after which the connection is closed."""
+    return Denied(Code.BAD_REQUEST, message, close=True)
+
+
 def not_allowed(methods: Iterable[str]) -> Denied:
     """Return a 405 that lists the allowed methods."""
     return Denied(Code.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(methods)),))

@@ -6,12 +6,12 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
+from gateway.domain.errors import bad_request
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import MOST_PARTS, boundary_of, with_form_fields
 from gateway.protocol.http.request import (
     LOOKS_LIKE_ANOTHER,
     Header,
-    bad_request,
     media_type,
     values_of,
 )

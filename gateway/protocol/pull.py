@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from gateway.domain.credentials import is_credential_name
-from gateway.protocol.http.request import RequestHead, bad_request, values_of
+from gateway.domain.errors import bad_request
+from gateway.protocol.http.request import RequestHead, values_of
 
 CREDENTIALS_PATH = b"/v1/credentials"
 MOST_NAMES = 200

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from gateway.domain.errors import Code, Denied, OperationError, StoreError, not_allowed
+from gateway.domain.errors import Code, Denied, OperationError, StoreError, bad_request, not_allowed
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.addresses import is_loopback
 from gateway.domain.policies.snapshot import Policies
@@ -70,7 +70,7 @@ class AdminHandler:
         if self._keyless and head.host and not is_loopback(head.host.strip("[]")):
             # DNS rebinding: a page whose own host name was made to resolve to this machine.
             told = "The Host header names another machine. Use 127.0.0.1 or localhost in the URL."
-            raise Denied(Code.BAD_REQUEST, told, close=True)
+            raise bad_request(told)
         if head.target.path == METRICS:
             await self._show_metrics(exchange, head)
             return

@@ -9,7 +9,7 @@ from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.http_parser import HttpRequestParserPy
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, bad_request
 from gateway.domain.settings import ListenerLimits
 from gateway.protocol.http.framing import Framing
 from gateway.protocol.http.wrong_protocol import wrong_protocol
@@ -147,8 +147,7 @@ class ClientConnection(Caller):
         except ValueError as problem:
             clean = False
             if self._payload is not None:
-                bad = Denied(Code.BAD_REQUEST, str(problem), close=True)
-                self._payload.set_exception(bad)
+                self._payload.set_exception(bad_request(str(problem)))
         if clean is False:
             self.closing = True
 
@@ -252,7 +251,7 @@ class ClientConnection(Caller):
             self.closing = True
             self._payload.set_exception(Denied(Code.BAD_REQUEST, close=True))
             return
-        bad = Denied(Code.BAD_REQUEST, wrong_protocol(data), close=True)
+        bad = bad_request(wrong_protocol(data))
         if isinstance(problem, LineTooLong):
             in_headers = self._framing.is_in_headers(data, self.limits.max_line)
             code = Code.HEAD_TOO_LARGE if in_headers else Code.URL_TOO_LONG

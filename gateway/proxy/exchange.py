@@ -8,7 +8,7 @@ from aiohttp import StreamReader
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
 from gateway.domain.audit.record import Named
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, bad_request
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.http.cors import Fields
@@ -77,7 +77,7 @@ class Exchange:
         """Return the head of the request; raise Denied if its shape is refused."""
         message = self.message
         if message.version not in _VERSIONS:
-            raise Denied(Code.BAD_REQUEST, "The gateway speaks HTTP/1.0 and HTTP/1.1.", close=True)
+            raise bad_request("The gateway speaks HTTP/1.0 and HTTP/1.1.")
         return self.client.heads.read(
             self.method, self.target, message.raw_headers, http10=self.http10
         )

@@ -7,7 +7,8 @@ reader must not ask for another one to the provider.
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.protocol.http.request import Header, bad_request, values_of
+from gateway.domain.errors import bad_request
+from gateway.protocol.http.request import Header, values_of
 
 _KIND = re.compile(rb"multipart/form-data\s*;\s*boundary=(\"?)([0-9A-Za-z'()+_,./:=?-]{1,70})\1")
 # No blanks before the colon and no folded lines: readers take those differently.

@@ -1,6 +1,6 @@
 """Which methods are passed on, and how others are refused."""
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import Code, Denied, bad_request
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Methods that aiohttp's parser also accepts. It refuses a request that begins with another word.
@@ -20,7 +20,7 @@ def check_method(method: str) -> None:
     if method in METHODS:
         return
     if method not in FOREIGN:
-        raise Denied(Code.BAD_REQUEST, spelling_problem(method), close=True)
+        raise bad_request(spelling_problem(method))
     raise Denied(
         Code.METHOD_NOT_ALLOWED,
         "The gateway does not pass on this method. Use one from the Allow header.",

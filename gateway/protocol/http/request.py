@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from urllib.parse import unquote_to_bytes
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import bad_request
 from gateway.domain.keys.key import contains_key
 from gateway.domain.keys.record import is_user_id
 from gateway.protocol.cookies import of_others
@@ -241,7 +241,3 @@ def _read_subprotocols(head: RequestHead, value: bytes) -> None:
     rest = [i for i in items if i not in ours and not i.startswith(prefix) and KEY_MARK not in i]
     if rest:
         head.headers.append((b"Sec-WebSocket-Protocol", b", ".join(rest)))
-
-
-def bad_request(message: str) -> Denied:
-    return Denied(Code.BAD_REQUEST, message, close=True)

@@ -11,7 +11,7 @@ import unicodedata
 from functools import lru_cache
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-from gateway.domain.errors import Code, Denied
+from gateway.domain.errors import bad_request
 from gateway.domain.facts import fact
 from gateway.domain.keys.key import contains_key
 from gateway.domain.policies.routes import RoutePath, fold
@@ -49,7 +49,7 @@ def parse_target(raw: bytes) -> Target:
     # Cached, since callers ask for few targets, and often; the cache takes some megabytes at most.
     if raw[:1] != b"/":
         # RFC 9112 section 3.2: absolute, authority and asterisk form name another authority.
-        raise _bad_target("The request target must be a path that begins with '/'.")
+        raise bad_request("The request target must be a path that begins with '/'.")
     path, mark, query = raw.partition(b"?")
     if query:
         _check_query(query)
@@ -86,11 +86,11 @@ def parameter_names(parameter: bytes) -> frozenset[str]:
 
 def _check_query(query: bytes) -> None:
     if query.translate(None, _VISIBLE) or b"#" in query:
-        raise _bad_target("The query holds a byte that must be percent-encoded.")
+        raise bad_request("The query holds a byte that must be percent-encoded.")
     if (b"agk_" in query or b"%" in query) and contains_key(
         unquote_to_bytes(query).decode("latin-1")
     ):
-        raise _bad_target(
+        raise bad_request(
             "A key must not be in the URL: it would end up in logs and histories. Send it as "
             "'Authorization: Bearer <key>'."
         )
@@ -98,12 +98,12 @@ def _check_query(query: bytes) -> None:
 
 def _examine(path: bytes) -> frozenset[str]:
     if path.translate(None, _VISIBLE) or b"#" in path:
-        raise _bad_target("The path holds a byte that must be percent-encoded.")
+        raise bad_request("The path holds a byte that must be percent-encoded.")
     oddities = {name for name in ("//", ";", "\\") if name.encode() in path}
     oddities |= _escapes(path)
     decoded = unquote_to_bytes(path)
     if _ESCAPE.search(decoded):
-        raise _bad_target("The path is percent-encoded twice. Encode it once.")
+        raise bad_request("The path is percent-encoded twice. Encode it once.")
     _check_dots(decoded)
     _check_text(decoded)
     return frozenset(oddities)
@@ -112,10 +112,10 @@ def _examine(path: bytes) -> frozenset[str]:
 def _escapes(path: bytes) -> set[str]:
     """Return the disputed escapes in `path`; raise Denied for broken ones and control bytes."""
     if _BROKEN_ESCAPE.search(path):
-        raise _bad_target("The path holds a broken percent-escape. Write '%' as %25.")
+        raise bad_request("The path holds a broken percent-escape. Write '%' as %25.")
     values = {int(part[:2], 16) for part in path.split(b"%")[1:]}
     if any(value < 0x20 or value == 0x7F for value in values):
-        raise _bad_target("The path holds an encoded control character. Leave it out.")
+        raise bad_request("The path holds an encoded control character. Leave it out.")
     return {f"%{value:02X}" for value in values if value in b"/\\;?#"}
 
 
@@ -123,14 +123,14 @@ def _check_dots(decoded: bytes) -> None:
     for segment in decoded.replace(b"\\", b"/").split(b"/"):
         # Some readers cut parameters (`..;x`), a decoded query and blanks before they resolve dots.
         if _END_OF_SEGMENT.split(segment, maxsplit=1)[0].strip(b" ") in _DOTS:
-            raise _bad_target("The path holds a dot segment ('.' or '..'). Resolve it.")
+            raise bad_request("The path holds a dot segment ('.' or '..'). Resolve it.")
 
 
 def _check_text(decoded: bytes) -> None:
     try:
         text = decoded.decode()
     except UnicodeDecodeError:
-        raise _bad_target("The path is not UTF-8 once it is decoded. Encode it as UTF-8.") from None
+        raise bad_request("The path is not UTF-8 once it is decoded. Encode it as UTF-8.") from None
     if text.isascii():
         return
     for character in text:
@@ -138,10 +138,6 @@ def _check_text(decoded: bytes) -> None:
             continue
         mapped = unicodedata.normalize("NFKC", character)
         if unicodedata.category(character) == "Cc" or _DISPUTED & set(mapped):
-            raise _bad_target(
+            raise bad_request(
                 "The path holds a character that readers take for another one. Leave it out."
             )
-
-
-def _bad_target(message: str) -> Denied:
-    return Denied(Code.BAD_REQUEST, message, close=True)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from gateway.domain.errors import bad_request
 from gateway.domain.keys.scopes import is_name
 from gateway.domain.policies.services import Dialect
 from gateway.protocol import strict_json
 from gateway.protocol.http.form import boundary_of, field
-from gateway.protocol.http.request import Header, bad_request, values_of
+from gateway.protocol.http.request import Header, values_of
 from gateway.protocol.http.target import parameter_names
 from gateway.protocol.strict_json import RepeatedNameError, TooManyValuesError, look_alike
 
