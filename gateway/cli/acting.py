@@ -1,12 +1,15 @@
-"""Work on records in the name of the user who runs a command: each act is audited first."""
+"""Work on records in the name of the user who runs a command: what cannot be undone is confirmed,
+and each act is audited first."""
 
 import asyncio
 import os
 import pwd
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
+import click
 from redis.asyncio import Redis
 
 from gateway.cli.audit_settings import operators_file
@@ -22,7 +25,7 @@ from gateway.cli.vault_options import (
 )
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import Envelope, MasterKeys
-from gateway.domain.errors import OperationError
+from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import StoreSettings, VaultSettings
 from gateway.services.audit.acts import Acts
 from gateway.services.audit.writer import Audit
@@ -89,6 +92,17 @@ async def _run(
         vault = VaultStore(client, store.prefix)
         record = acts.on_credential if masters.ids else _not_unsigned
         return await work(Vault(vault, Envelope(masters), record))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask the operator. UsageError without a terminal and without --yes; OperationError if the
+    answer is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("There is no terminal to confirm this on: add --yes.")
+    if not click.confirm(question, err=True):
+        raise OperationError("Nothing was done.")
 
 
 def check_signed(store: StoreSettings) -> None:

@@ -6,10 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.cli.acting import check_signed, with_acts, with_vault
+from gateway.cli.acting import check_signed, confirm, with_acts, with_vault
 from gateway.cli.command import command, group
 from gateway.cli.gateway_url import local_gateway_url
-from gateway.cli.keys.options import confirm
 from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.domain.errors import UsageError

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.acting import with_vault
+from gateway.cli.acting import confirm, with_vault
 from gateway.cli.command import command
 from gateway.cli.credentials.values import CREDENTIAL
-from gateway.cli.keys.options import confirm, policies_here
+from gateway.cli.keys.options import policies_here
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.domain.credentials import CredentialId

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
+from gateway.cli.acting import confirm
 from gateway.cli.command import command
 from gateway.cli.keys.facts import print_key
 from gateway.cli.keys.options import (
     KEY_ID,
     choose_plan,
-    confirm,
     expiry_second,
     plans_of,
     policies_here,

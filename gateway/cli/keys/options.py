@@ -1,7 +1,6 @@
-"""What the `keys` commands share: key ids, confirmation, plans, access to the records."""
+"""What the `keys` commands share: key ids, plans, access to the records."""
 
 import re
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 from gateway.cli.acting import with_acts
 from gateway.cli.options import parsed
 from gateway.cli.output import note
-from gateway.domain.errors import OperationError, UsageError
+from gateway.domain.errors import UsageError
 from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id, masked
 from gateway.domain.keys.scopes import parse
@@ -75,17 +74,6 @@ async def expiry_second(keys: AuditedKeys, text: str | None) -> int | None:
     if text is None:
         return None
     return parsed("--expires", partial(expiry.parse, now=await keys.now()), text) or 0
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask the operator. UsageError without a terminal and without --yes; OperationError if the
-    answer is no."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("There is no terminal to confirm this on: add --yes.")
-    if not click.confirm(question, err=True):
-        raise OperationError("Nothing was done.")
 
 
 def policies_here(directory: Path) -> Policies | None:

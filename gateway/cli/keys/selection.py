@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import click
 
-from gateway.cli.keys.options import KEY_ID, confirm
+from gateway.cli.acting import confirm
+from gateway.cli.keys.options import KEY_ID
 from gateway.cli.options import grouped
 from gateway.domain.errors import UsageError
 from gateway.domain.units import counted
