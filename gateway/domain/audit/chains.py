@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from gateway.domain.audit.anchor import ChainEnd
-from gateway.domain.audit.record import END, GENESIS, digest
+from gateway.domain.audit.record import END, GENESIS, digest, read
 
 # Clock skew allowed between the hosts that write to one stream.
 SKEW_SECONDS = 5.0
@@ -191,11 +191,8 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
 
 
 def _parsed(text: str) -> dict[str, Any] | None:
-    try:
-        record = orjson.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(record, dict):
+    record = read(text)
+    if record is None:
         return None
     whole = all(isinstance(record.get(name), kind) for name, kind in _KINDS.items())
     return record if whole and record["hash"].isascii() and _is_plain(text, record) else None

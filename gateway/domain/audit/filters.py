@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.domain.audit.record import read
+from gateway.domain.audit.record import ALLOWED, DENIED, SHADOW, read
 
 # The filter names that readers use, and the record fields that they mean.
 FILTERS = {
@@ -15,7 +15,7 @@ FILTERS = {
     "actor": "actor",
     "decision": "decision",
 }
-DECISIONS = ("allowed", "denied", "shadow")
+DECISIONS = (ALLOWED, DENIED, SHADOW)
 # Suffix of an event filter that matches every event with this first word.
 _ANY = ".*"
 
