@@ -16,9 +16,10 @@ KEY_BYTES = 32
 LONGEST_SOCKET = 100
 # Not TMPDIR: its value differs between a login, a service and sudo.
 SHORT = Path("/tmp")  # noqa: S108 (in a directory of ours, mode 0700)
-# The files that the gateway makes in a state directory, beside those with its children's user ids.
-OWN = frozenset({"pepper", "master-key", "store", "store.lock", "store.sock"})
 PEPPER, MASTER_KEY = "pepper", "master-key"
+STORE, STORE_LOCK, _SOCKET = "store", "store.lock", "store.sock"
+# The files that the gateway makes in a state directory, beside those with its children's user ids.
+_OWN = frozenset({PEPPER, MASTER_KEY, STORE, STORE_LOCK, _SOCKET})
 
 
 def prepare(folder: Path, *, follow_links: bool = True) -> Path:
@@ -49,17 +50,17 @@ def socket_path(folder: Path) -> Path:
 
     It depends only on `folder`, so that every process finds it.
     """
-    path = folder / "store.sock"
+    path = folder / _SOCKET
     if len(os.fsencode(path)) < LONGEST_SOCKET:
         return path
     digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:16]
     # A link that another user has planted belongs to that user, and is refused.
-    return prepare(SHORT / f"gateway-{os.getuid()}-{digest}", follow_links=False) / "store.sock"
+    return prepare(SHORT / f"gateway-{os.getuid()}-{digest}", follow_links=False) / _SOCKET
 
 
 def _close_to_others(folder: Path) -> None:
     """Set mode 0700, unless others keep files there, whose programs a mistyped path would break."""
-    others = {path.name for path in folder.iterdir()} - OWN
+    others = {path.name for path in folder.iterdir()} - _OWN
     if not all(name.startswith(UIDS) for name in others):
         raise OperationError(
             f"The state directory {folder} is open to other users and holds files that are not "

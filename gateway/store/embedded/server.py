@@ -12,7 +12,7 @@ from gateway.domain.errors import OperationError
 from gateway.log import log
 from gateway.store.embedded import process as server_process
 from gateway.store.embedded.engine import Engine, find_engine
-from gateway.store.state_dir import prepare, socket_path
+from gateway.store.state_dir import STORE, STORE_LOCK, prepare, socket_path
 from gateway.tasks import background, cancel_and_wait
 
 START_SECONDS = 30.0
@@ -52,7 +52,7 @@ class _Store:
 
     def __init__(self, state_dir: Path, engine: Engine | None) -> None:
         self.socket = socket_path(state_dir)
-        self._lock_file = state_dir / "store.lock"
+        self._lock_file = state_dir / STORE_LOCK
         self._data = _data(state_dir)
         self._engine = engine
         self._lock: int | None = None
@@ -114,7 +114,7 @@ class _Store:
 
 
 def _data(state_dir: Path) -> Path:
-    return state_dir / "store"
+    return state_dir / STORE
 
 
 def _locked(path: Path) -> int | None:
