@@ -210,8 +210,8 @@ class Injector:
             if is_token(reference, credential):
                 # A new secret that the provider does not accept yet leaves the previous one usable.
                 before = credential.previous_at(self._credentials.now())
-                versions = (version, before) if before is not None else (version,)
-                used, token = await self._tokens.get(credential.id, *versions)
+                usable = (version, before) if before is not None else (version,)
+                used, token = await self._tokens.get(credential.id, *usable)
                 fields = {**used.fields, "": token}
                 found[reference] = (credential, Version(used.number, fields, used.until))
         return found

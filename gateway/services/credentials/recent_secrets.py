@@ -14,8 +14,6 @@ REMEMBERED_SECONDS = 3600.0
 # How many earlier sets are still looked for when rotations follow each other.
 MOST_BEFORE = 8
 
-Pairs = tuple[Secret, ...]
-
 
 class RecentSecrets:
     """The secrets of one place and user. `secrets`: the current and the recent ones, replaced by a
@@ -24,11 +22,11 @@ class RecentSecrets:
     def __init__(self, seconds: float) -> None:
         self.secrets = Secrets()
         self._seconds = seconds
-        self._newest: Pairs = ()
-        self._before: dict[Pairs, float] = {}
+        self._newest: tuple[Secret, ...] = ()
+        self._before: dict[tuple[Secret, ...], float] = {}
         self._waits = False
 
-    def set_current(self, pairs: Pairs) -> None:
+    def set_current(self, pairs: tuple[Secret, ...]) -> None:
         """Set the current secrets."""
         if pairs == self._newest:
             return
@@ -73,7 +71,10 @@ class CallSecrets:
     credentials' current secrets, or None if they have not changed since it was last called."""
 
     def __init__(
-        self, own: Pairs, recent: RecentSecrets, changed: Callable[[], Pairs | None]
+        self,
+        own: tuple[Secret, ...],
+        recent: RecentSecrets,
+        changed: Callable[[], tuple[Secret, ...] | None],
     ) -> None:
         self.own = own
         self._recent = recent
