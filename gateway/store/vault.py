@@ -78,13 +78,11 @@ class VaultStore:
 
     async def put(self, credential: CredentialId, record: bytes, before: bytes | None) -> bool:
         """Write `record` in place of `before`; False if another record is there by now."""
-        arguments = (_digest(before or b""), str(credential), record)
-        return bool(await run(self._client, "credential_put", self._keys(credential), arguments))
+        return await self._write(credential, before or b"", record)
 
     async def delete(self, credential: CredentialId, record: bytes, version: int) -> bool:
         """Delete `record`; False if another one is there. `version`: its last version number."""
-        arguments = (_digest(record), str(credential), f"{version:d}")
-        return bool(await run(self._client, "credential_delete", self._keys(credential), arguments))
+        return await self._write(credential, record, b"", f"{version:d}")
 
     async def last_versions(self, ids: Iterable[CredentialId]) -> list[int | None]:
         """Return each id's version when it was deleted; None: it was not deleted."""
@@ -93,9 +91,11 @@ class VaultStore:
             found += await command(self._client, "HMGET", f"{self._base}gone", *batch)
         return [None if value is None else _number(value) for value in found]
 
-    def _keys(self, credential: CredentialId) -> tuple[str, ...]:
+    async def _write(self, credential: CredentialId, before: bytes, *new: bytes | str) -> bool:
         rest = (f"{self._base}{name}" for name in ("revision", "changes", "gone", "news"))
-        return (self.name(credential), *rest)
+        names = (self.name(credential), *rest)
+        arguments = (_digest(before), str(credential), *new)
+        return bool(await run(self._client, "credential_write", names, arguments))
 
 
 class VaultNews:
