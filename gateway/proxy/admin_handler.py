@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from gateway.domain.errors import Code, Denied, OperationError, StoreError, bad_request, not_allowed
+from gateway.domain.errors import Code, Denied, OperationError, StoreError, bad_request
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.addresses import is_loopback
 from gateway.domain.policies.snapshot import Policies
@@ -19,7 +19,7 @@ from gateway.proxy.ids import Ids
 from gateway.proxy.uploads import read_whole
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
 from gateway.services.admission.admit import Gatekeeper
-from gateway.services.admission.locate import READING, Located
+from gateway.services.admission.locate import Located, check_reading
 from gateway.services.admission.passage import Identity
 from gateway.services.audit.acts import asked_by
 from gateway.services.telemetry.traffic import CONTENT_TYPE
@@ -94,8 +94,7 @@ class AdminHandler:
             located = Located(None, b"", required=MAY_READ)
             passage = await self._gatekeeper.admit(head, located, policies, address)
             self._gatekeeper.release(passage)
-        if head.method not in READING:
-            raise not_allowed(READING)
+        check_reading(head)
         headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store"))
         exchange.reply(Reply(200, headers, self._metrics()))
 

@@ -4,11 +4,10 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
-from gateway.domain.errors import not_allowed
 from gateway.protocol.http.reply import Reply
 from gateway.protocol.http.request import RequestHead
 from gateway.proxy.exchange import Exchange
-from gateway.services.admission.locate import READING
+from gateway.services.admission.locate import check_reading
 
 READYZ = b"/readyz"
 
@@ -18,8 +17,7 @@ Readiness = Callable[[], Awaitable[tuple[str, ...]]]
 
 async def answer_health(exchange: Exchange, head: RequestHead, readiness: Readiness) -> None:
     """Answer 200 while the process lives; to `/readyz` 503 while the gateway cannot serve."""
-    if head.method not in READING:
-        raise not_allowed(READING)
+    check_reading(head)
     missing = await readiness() if head.target.path == READYZ else ()
     status = {"status": "unready", "missing": missing} if missing else {"status": "ok"}
     headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))

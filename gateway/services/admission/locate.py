@@ -218,6 +218,12 @@ def _tried(agent: Agent, path: bytes, route: Route, below: Route | None) -> Loca
     return Located(agent, path, route.action, required=some, tried=tried)
 
 
+def check_reading(head: RequestHead) -> None:
+    """Raise Denied if the request would do more than read."""
+    if head.method not in READING:
+        raise not_allowed(READING)
+
+
 def check_oddities(head: RequestHead, policies: Policies) -> None:
     """Refuse odd spellings at once unless some agent allows them: strangers must not learn which
     one does. The gateway's own places, and models, allow none."""

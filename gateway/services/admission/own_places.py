@@ -14,6 +14,7 @@ from gateway.services.admission.locate import (
     NO_SUCH_MODEL,
     READING,
     Located,
+    check_reading,
     find_callee,
     locate_pull,
 )
@@ -62,7 +63,7 @@ def own_place(head: RequestHead, policies: Policies, powers_at: PowersAt) -> Own
     tool. Denied as the place itself would deny."""
     path = head.target.path
     if path in HEALTH_PATHS:
-        _check_reading(head)
+        check_reading(head)
         return OwnPlace(Found.HEALTH, keyless=True)
     if path.startswith(CONNECT_PREFIX):
         return OwnPlace(Found.CONNECT, keyless=True)
@@ -108,16 +109,11 @@ def _of_operators(head: RequestHead, powers_at: PowersAt) -> OwnPlace | None:
         except Denied as denied:
             return OwnPlace(Found.ADMIN, denied=denied)
     if path == _METRICS:
-        _check_reading(head)
+        check_reading(head)
         return OwnPlace(Found.METRICS, powers=("read",))
     if path == _CONSOLE or path.startswith(_CONSOLE + b"/"):
         return OwnPlace(Found.CONSOLE, keyless=True)
     return None
-
-
-def _check_reading(head: RequestHead) -> None:
-    if head.method not in READING:
-        raise not_allowed(READING)
 
 
 def _no_model() -> Denied:
