@@ -109,7 +109,7 @@ class ClientConnection(Caller):
             return
         if self._lingering:
             return
-        if self._payload is not None and self._payload.is_eof():
+        if self._received_whole:
             self._buffer(data)
             return
         try:
@@ -169,7 +169,7 @@ class ClientConnection(Caller):
                 # A caller that pipelines and never reads would have all its answers held in memory.
                 await self.drain_in_time()
             self._next_request()
-            in_line = in_line + 1 if self.busy else 0
+            in_line = in_line + 1 if self._arrived is not None else 0
             if in_line % REQUESTS_IN_A_ROW == REQUESTS_IN_A_ROW - 1:
                 # One read can hold thousands of requests.
                 await asyncio.sleep(0)
@@ -188,6 +188,11 @@ class ClientConnection(Caller):
         if transport is None or not transport.is_closing():
             return False
         return transport.get_write_buffer_size() == 0
+
+    @property
+    def _received_whole(self) -> bool:
+        """Whether all of a request was received: what comes now belongs to the next one."""
+        return self._payload is not None and self._payload.is_eof()
 
     @property
     def receiving_head(self) -> bool:
@@ -221,14 +226,21 @@ class ClientConnection(Caller):
         self._payload = None
         self._framing.next()
         self.deadline.set(self.limits.keep_alive)
-        held, self._buffered = self._buffered, b""
-        if held:
-            self._resume_reading_for_buffer()
         self._requests.message_consumed()
-        if held or self._framing.more_held:
-            self._framing.afresh = False
-            self.data_received(held)
-            self._framing.afresh = True
+        if self._framing.more_held:
+            self._feed_held(b"")
+        # The parser gets more only once it holds no whole request: with each request that is
+        # answered it would hold more, and it copies all that it holds.
+        if self._buffered and not self._received_whole:
+            held, self._buffered = self._buffered, b""
+            self._resume_reading_for_buffer()
+            self._feed_held(held)
+
+    def _feed_held(self, data: bytes) -> None:
+        """Have the parser look for the next request in what it holds, with `data` behind it."""
+        self._framing.afresh = False
+        self.data_received(data)
+        self._framing.afresh = True
 
     def _buffer(self, data: bytes) -> None:
         """Hold bytes behind a request until that request is answered: at most PIPELINE_BUFFER and
