@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from redis.asyncio import Connection, Redis
-from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
+from redis.asyncio.cluster import ClusterNode, NodesManager, PipelineCommand, RedisCluster
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -34,6 +34,21 @@ class _FreshTlsConnection(_FreshConnection, NamedTlsConnection):
     pass
 
 
+class _Nodes(NodesManager):
+    """Survives an answer that names no node, as one gives that was reset or has joined no cluster
+    yet: redis-py fails, forgets every node, and could never ask anybody again."""
+
+    __slots__ = ()
+
+    async def initialize(self, *given: Any, **named: Any) -> None:
+        known = dict(self.startup_nodes)
+        try:
+            await super().initialize(*given, **named)
+        except IndexError:
+            self.startup_nodes = known
+            raise RedisClusterException("No node of the cluster holds any slot.") from None
+
+
 class ClusterClient(RedisCluster):
     """Sends each command to the node of its key, or to the default node without a key.
 
@@ -47,6 +62,8 @@ class ClusterClient(RedisCluster):
         # One shard that is away is no reason to give up the others.
         whole = {"startup_nodes": nodes, "require_full_coverage": False, "ssl": url.tls}
         super().__init__(**{**whole, **url.options, **options})
+        # redis-py makes its own, and takes none.
+        self.nodes_manager.__class__ = _Nodes
         self._kind = _FreshTlsConnection if url.tls else _FreshConnection
         self.connection_kwargs["connection_class"] = self._kind
         for node in self.nodes_manager.startup_nodes.values():

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +19,13 @@ from gateway.store.audit import AuditStore
 from gateway.store.commands import command
 from gateway.store.connections.connect import examine, open_lines, open_store
 from gateway.store.connections.line import pack
-from gateway.store.connections.slots import slot_of
+from gateway.store.connections.slots import SLOTS, slot_of
 from gateway.store.keys import KeyStore
 from gateway.store.usage import NotAdded, UsageStore, UsageWriter
 from gateway.store.vault import VaultStore
 from tests.awake import awake
-from tests.flows.clusters import ClusterStore, cluster_store, run
-from tests.flows.nodes import PASSWORD, start_node
+from tests.flows.clusters import CLUSTER, ClusterStore, cluster_store, run
+from tests.flows.nodes import PASSWORD, PATIENCE, start_node
 
 ID = "AAAAAAAAAAAA"
 
@@ -153,6 +153,36 @@ async def test_a_connection_that_the_server_closed_meanwhile_costs_nobody_an_err
         for node in cluster.nodes:
             await node.client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await asyncio.sleep(0.05)
+
+
+async def test_a_node_that_belongs_to_no_cluster_yet_is_asked_again(tmp_path: Path) -> None:
+    """A gateway may start before its cluster is formed, and a node that was reset knows of none."""
+    node = await start_node(tmp_path / "n", CLUSTER)
+    settings = StoreSettings(f"redis+cluster://:{PASSWORD}@127.0.0.1:{node.port}", tmp_path)
+    lines = open_lines(settings)
+    try:
+        async with open_store(settings) as client:
+            for _ in range(2):
+                with pytest.raises(StoreError):
+                    await lines.call(pack("GET", ID), ID)
+                with pytest.raises(StoreError):
+                    await command(client, "GET", ID)
+            await run(node, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+            assert await eventually(lambda: lines.call(pack("GET", ID), ID)) is None
+            assert await eventually(lambda: command(client, "GET", ID)) is None
+    finally:
+        await lines.close()
+        await node.close()
+
+
+async def eventually(ask: Callable[[], Awaitable[object]]) -> object:
+    """What is answered once something is."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await ask()
+            except StoreError:
+                await asyncio.sleep(0.05)
 
 
 async def test_a_cluster_that_was_never_seen_refuses_each_call_at_once() -> None:
