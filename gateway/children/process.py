@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from gateway.children.uids import Uids
 from gateway.domain.children import ChildSettings, Isolation, Program
 from gateway.domain.errors import OperationError
 
+# What the event loop opens to start a process, and some for threads that open files meanwhile.
+FILES = 16
 _LANG = "C.UTF-8"
 
 
@@ -76,6 +78,12 @@ class Launcher:
     async def start(self, program: Program) -> Child:
         """Return the child once it runs; raise OperationError, which quotes no values, if it cannot
         be started."""
+        try:
+            return await self._start(program)
+        except OSError as problem:
+            raise OperationError(f"No process can be started: {problem.strerror}.") from None
+
+    async def _start(self, program: Program) -> Child:
         # In a thread: the first program of an owner writes to the file of user ids.
         order = await asyncio.to_thread(self._order, program)
         control, theirs = socket.socketpair()
@@ -83,11 +91,9 @@ class Launcher:
         try:
             with theirs:
                 process = await _keeper(theirs, program.longest_line)
-        except BaseException as problem:
+        except BaseException:
             control.close()
-            if not isinstance(problem, OSError):
-                raise
-            raise OperationError(f"No process can be started: {problem.strerror}.") from None
+            raise
         child = Child(process, control)
         try:
             reason = await _handed_over(control, order)
@@ -192,6 +198,7 @@ def _limits(program: Program, *, counted: bool) -> list[tuple[str, int]]:
 async def _keeper(control: socket.socket, longest_line: int) -> asyncio.subprocess.Process:
     """Start a keeper: in a session of its own, since Ctrl-C is for the gateway alone, and without
     the gateway's environment."""
+    _check_files()
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", keeper.__file__, str(control.fileno())),
         stdin=asyncio.subprocess.PIPE,
@@ -202,6 +209,15 @@ async def _keeper(control: socket.socket, longest_line: int) -> asyncio.subproce
         start_new_session=True,
         env={},
     )
+
+
+def _check_files() -> None:
+    """Raise OSError if there are not enough files for a process: uvloop closes none of those that
+    it has opened for one when they run out halfway."""
+    with ExitStack() as opened:
+        for _ in range(FILES // 2):
+            for end in os.pipe():
+                opened.callback(os.close, end)
 
 
 async def _handed_over(control: socket.socket, order: dict[str, Any]) -> str:

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import resource
 import secrets
 import signal
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -256,6 +258,38 @@ async def test_starting_and_ending_leaves_no_descriptor_and_no_zombie(tmp_path: 
             await run(launcher, str(broken))
     assert len(_entries("/proc/self/fd")) <= before
     assert not [one for one in _entries("/proc") if _is_zombie_of_ours(one)]
+
+
+async def test_where_files_run_out_halfway_nothing_is_begun_and_none_is_lost(
+    tmp_path: Path,
+) -> None:
+    launcher = launcher_of(Isolation.NONE, tmp_path)
+    await run(launcher, "true")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most[1]))
+    held = _all_free_files()
+    try:
+        for free in range(12):
+            with pytest.raises(OperationError, match="Too many open files"):
+                await run(launcher, "true")
+            found = _all_free_files()
+            assert len(found) == free
+            # One more is free in the next round.
+            for one in (*found, held.pop()):
+                os.close(one)
+    finally:
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert (await run(launcher, "true")).code == 0
+
+
+def _all_free_files() -> list[int]:
+    taken = []
+    with suppress(OSError):
+        while True:
+            taken.append(os.dup(0))
+    return taken
 
 
 def _entries(folder: str) -> list[Path]:
