@@ -1,4 +1,4 @@
-"""Whoever speaks another protocol to the listener learns which, and what to do about it."""
+"""Whoever sends what is no request learns what it looks like, and what to do about it."""
 
 import pytest
 
@@ -30,6 +30,16 @@ async def test_another_protocol_is_called_by_its_name(
     answer = await exchange(world.address, beginning + request)
     check(answer, Code.BAD_REQUEST)
     assert told in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("target", ["/agents/echo/你好", "/agents/echo/x?q=é", "/agents/echo/a b"])
+async def test_a_url_with_raw_bytes_is_told_to_be_percent_encoded(
+    world: World, target: str
+) -> None:
+    """So curl sends what was typed, and browsers and most libraries do not."""
+    answer = await exchange(world.address, f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    check(answer, Code.BAD_REQUEST)
+    assert "must be percent-encoded" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(

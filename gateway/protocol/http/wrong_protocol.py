@@ -1,4 +1,4 @@
-"""Connections that begin with another protocol: the refusal tells the operator which one."""
+"""Bytes that cannot be read as a request: the refusal tells what they look like."""
 
 from gateway.protocol.http.methods import spelling_problem
 
@@ -6,6 +6,9 @@ _PROXY = (
     "This connection begins with the PROXY protocol, which is not understood here. Turn it off in "
     "the load balancer: X-Forwarded-For tells the caller's address, where trusted_proxies has "
     "the balancer's."
+)
+_UNESCAPED = (
+    "The URL holds a character that must be percent-encoded as UTF-8, such as %20 for a blank."
 )
 _BEGINNINGS = {
     b"PROXY ": _PROXY,
@@ -18,4 +21,11 @@ _BEGINNINGS = {
 def wrong_protocol(data: bytes) -> str:
     """Return what to do about a connection that begins with `data`; empty if that is unknown."""
     found = (told for beginning, told in _BEGINNINGS.items() if data.startswith(beginning))
-    return next(found, "") or spelling_problem(data.partition(b" ")[0].decode("latin-1"))
+    method = data.partition(b" ")[0].decode("latin-1")
+    return next(found, "") or spelling_problem(method) or _spelling_of_url(data)
+
+
+def _spelling_of_url(data: bytes) -> str:
+    line = data.partition(b"\r\n")[0]
+    is_request = line.endswith((b" HTTP/1.1", b" HTTP/1.0"))
+    return _UNESCAPED if is_request and (line.count(b" ") > 2 or not line.isascii()) else ""
