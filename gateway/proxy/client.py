@@ -119,8 +119,8 @@ class ClientConnection(Caller):
             return
         if messages:
             self._take(*messages[0], data)
-        elif self._framing.in_chunks:
-            self._scan_chunks(data)
+        elif self._framing.in_body:
+            self._scan_body(data)
         elif self._payload is None and data:
             self._partial_head(data)
         if upgraded:
@@ -136,14 +136,15 @@ class ClientConnection(Caller):
         self._payload = payload
         self.deadline.clear()
         self._wake()
-        if message.chunked:
-            self._scan_chunks(received, message)
+        if message.chunked or message.upgrade:
+            # The parser drops what was received together with the end of an upgrade.
+            self._scan_body(received, message)
 
-    def _scan_chunks(self, data: bytes, begin: RawRequestMessage | None = None) -> None:
-        """Look for the end of a chunked body. If the end is not clean, the connection carries no
-        further request."""
+    def _scan_body(self, data: bytes, begin: RawRequestMessage | None = None) -> None:
+        """Look for the end of a body. If the end is not clean, the connection carries no further
+        request."""
         try:
-            clean = self._framing.chunks(data, begin)
+            clean = self._framing.scan(data, begin)
         except ValueError as problem:
             clean = False
             if self._payload is not None:
@@ -168,7 +169,7 @@ class ClientConnection(Caller):
             if self.writing_paused:
                 # A caller that pipelines and never reads would have all its answers held in memory.
                 await self.drain_in_time()
-            self._next_request()
+            self._next_request(message)
             in_line = in_line + 1 if self._arrived is not None else 0
             if in_line % REQUESTS_IN_A_ROW == REQUESTS_IN_A_ROW - 1:
                 # One read can hold thousands of requests.
@@ -221,12 +222,15 @@ class ClientConnection(Caller):
         early, self._buffered = first + self._buffered, b""
         return early
 
-    def _next_request(self) -> None:
+    def _next_request(self, last: RawRequestMessage) -> None:
         self.exchange = None
         self._payload = None
         self._framing.next()
         self.deadline.set(self.limits.keep_alive)
         self._requests.message_consumed()
+        if last.upgrade:
+            # The parser stops at the end of an upgrade, and drops what it is given then.
+            self._requests.feed_data(b"")
         if self._framing.more_held:
             self._feed_held(b"")
         # The parser gets more only once it holds no whole request: with each request that is

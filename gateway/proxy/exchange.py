@@ -68,8 +68,9 @@ class Exchange:
         self.message = message
         self.method = message.method
         self.http10 = message.version == HttpVersion10
-        # After a refused upgrade the parser cannot tell where the next request begins.
-        self._persistent = not (message.should_close or message.upgrade)
+        # Behind any other upgrade that is refused, the parser reads nothing.
+        readable = not message.upgrade or message.headers.get("Upgrade", "").lower() == "h2c"
+        self._persistent = readable and not message.should_close
         self.began = monotonic()
         self._payload = payload
 

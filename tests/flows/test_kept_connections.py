@@ -119,16 +119,102 @@ async def test_an_upgrade_that_is_not_passed_on_still_has_its_body(world: World)
         assert (await world.call(key)).status == 200
 
 
-async def test_bytes_after_an_upgrade_that_was_not_passed_on_are_no_request(world: World) -> None:
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        ("", b""),
+        ("Content-Length: 0\r\n", b""),
+        ("Content-Length: 5\r\n", b"hello"),
+        ("Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_client_that_asks_for_http_2_each_time_keeps_its_connection(
+    world: World, framing: str, body: bytes, at_once: bool
+) -> None:
+    """Java's own does, where there is no TLS; it writes head and body one after the other."""
+    key = await world.issue()
+    head = (
+        "POST /agents/echo/x HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nHost: x\r\n"
+        "HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\nUpgrade: h2c\r\n"
+        f"{framing}Authorization: Bearer {key.text}\r\n\r\n"
+    ).encode()
+    reader, writer = await asyncio.open_connection(*world.address)
+    with closing(writer):
+        for _ in range(3):
+            for piece in [head + body] if at_once else [head, body]:
+                writer.write(piece)
+                await asyncio.sleep(0.05)
+            answer = await read_answer(reader)
+            assert answer.json.get("body", "") == ("hello" if body else "")
+            assert "Connection" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        ("", b""),
+        ("Content-Length: 5\r\n", b"hello"),
+        ("Transfer-Encoding: chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_bytes_after_an_upgrade_that_was_not_passed_on_are_no_request(
+    world: World, framing: str, body: bytes, at_once: bool
+) -> None:
     key = await world.issue()
     request = (
         f"GET /agents/echo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key.text}\r\n{{}}\r\n"
     )
-    first = request.format("Connection: upgrade\r\nUpgrade: h2c\r\n")
+    first = request.format(f"Connection: upgrade\r\nUpgrade: h2c\r\n{framing}").encode()
+    rest = body + request.format("").encode()
     reader, writer = await asyncio.open_connection(*world.address)
     with closing(writer):
-        writer.write((first + request.format("")).encode())
+        for piece in [first + rest] if at_once or not body else [first, rest]:
+            writer.write(piece)
+            await asyncio.sleep(0.05)
         assert (await read_answer(reader)).status == 200
+        assert await reader.read() == b""
+
+
+async def test_a_request_that_comes_while_one_that_asks_for_http_2_is_answered_is_read(
+    world: World,
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                asked.set()
+                await go_on.wait()
+                writer.write(OK)
+
+    async with agent_that(serve) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        key = await world.issue()
+        request = f"GET /agents/echo/x HTTP/1.1\r\nHost: x\r\nX-API-Key: {key.text}\r\n"
+        reader, writer = await asyncio.open_connection(*world.address)
+        with closing(writer):
+            writer.write(f"{request}Connection: upgrade\r\nUpgrade: h2c\r\n\r\n".encode())
+            await asked.wait()
+            writer.write(f"{request}\r\n".encode())
+            await asyncio.sleep(0.05)
+            go_on.set()
+            for _ in range(2):
+                assert (await read_answer(reader)).body == b"ok"
+
+
+async def test_after_a_refused_websocket_the_connection_carries_nothing_more(world: World) -> None:
+    handshake = (
+        b"GET /agents/echo/x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection(*world.address)
+    with closing(writer):
+        writer.write(handshake)
+        answer = await read_answer(reader)
+        assert (answer.status, answer.headers["Connection"]) == (401, "close")
         assert await reader.read() == b""
 
 

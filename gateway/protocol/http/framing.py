@@ -30,6 +30,19 @@ class Message(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
 
+class LengthScanner:
+    """Counts a body whose length is known, piece by piece, as ChunkScanner reads a chunked one."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, length: int) -> None:
+        self._left = length
+
+    def feed(self, data: bytes, at: int = 0) -> bool | None:
+        self._left -= len(data) - at
+        return None if self._left > 0 else not self._left
+
+
 class Framing:
     """Follows the requests of one connection beside the parser, byte for byte.
 
@@ -38,7 +51,7 @@ class Framing:
     not complete yet.
     """
 
-    __slots__ = ("_chunks", "_line_read", "_parts", "afresh", "head_size", "more_held")
+    __slots__ = ("_line_read", "_parts", "_scanner", "afresh", "head_size", "more_held")
 
     def __init__(self) -> None:
         self.more_held = False
@@ -46,19 +59,19 @@ class Framing:
         self.head_size = 0
         self._parts: list[bytes] = []
         self._line_read = False
-        self._chunks: ChunkScanner | None = None
+        self._scanner: ChunkScanner | LengthScanner | None = None
 
     @property
-    def in_chunks(self) -> bool:
-        """Whether a chunked body is being read, whose end is looked for."""
-        return self._chunks is not None
+    def in_body(self) -> bool:
+        """Whether a body is being read whose end is looked for."""
+        return self._scanner is not None
 
     def next(self) -> None:
         """Begin the next request."""
         self.head_size = 0
         self._parts.clear()
         self._line_read = False
-        self._chunks = None
+        self._scanner = None
 
     def part(self, data: bytes) -> None:
         """Take `data`, a part of a head that is not complete yet."""
@@ -90,25 +103,28 @@ class Framing:
         )
         return received if not fresh or has_single_blanks(received) else None
 
-    def chunks(self, received: bytes, begin: Message | None = None) -> bool | None:
-        """Return whether another request may follow a chunked one; None: the end has not been
-        received yet. It may not if the parser could take a part of this request for a part of the
-        next.
+    def scan(self, received: bytes, begin: Message | None = None) -> bool | None:
+        """Look for the end of a body. Return whether another request may follow; None: the end has
+        not been received yet. It may not if the parser could take a part of this request for a part
+        of the next.
 
-        `begin`: the head of this request, which is in `received`. Raise ValueError if a size is
-        malformed.
+        `begin`: the head of this request, which is in `received`. Raise ValueError if the size of
+        a chunk is malformed.
         """
         body = 0
         if begin is not None:
             body = received.find(HEAD_END) + len(HEAD_END)
-            if not self.afresh or not received.startswith(_line(begin)) or body < len(HEAD_END):
+            length = begin.headers.get("Content-Length", "0")
+            seen = self.afresh and received.startswith(_line(begin)) and body >= len(HEAD_END)
+            if not seen or len(length) > MOST_DIGITS:
                 return False
-            self._chunks = ChunkScanner()
-        if self._chunks is None:
+            self._scanner = ChunkScanner() if begin.chunked else LengthScanner(int(length))
+        if self._scanner is None:
             return False
-        clean = self._chunks.feed(received, body)
+        clean = self._scanner.feed(received, body)
         if clean is not None:
-            self._chunks = None
+            # What comes before the parser has read the body to its end is read together with it.
+            self._scanner = LengthScanner(0) if clean else None
         return clean
 
 

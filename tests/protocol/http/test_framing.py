@@ -101,11 +101,35 @@ def test_the_end_of_a_chunked_body_is_looked_for(body: bytes, clean: bool | None
     framing, head = Framing(), Head(chunked=True)
     received = framing.head(head, HEAD + body, ended=clean is not None)
     assert received is not None
-    assert framing.chunks(received, head) is clean
-    assert framing.in_chunks is (clean is None)
+    assert framing.scan(received, head) is clean
+    assert framing.in_body is (clean is not False)
+
+
+@pytest.mark.parametrize(
+    ("length", "pieces", "clean"),
+    [
+        (None, [b""], True),
+        (None, [b"h"], False),
+        ("5", [b"hello"], True),
+        ("5", [b"", b"he", b"llo"], True),
+        ("5", [b"he", b"llo!"], False),
+        ("5", [b"he"], None),
+        ("5", [b"hello", b"!"], False),
+        ("0" * 5000, [b""], False),
+    ],
+)
+def test_the_end_of_a_body_with_a_length_is_looked_for(
+    length: str | None, pieces: list[bytes], clean: bool | None
+) -> None:
+    framing = Framing()
+    head = Head(headers={} if length is None else {"Content-Length": length})
+    found = framing.scan(HEAD + pieces[0], head)
+    for piece in pieces[1:]:
+        found = framing.scan(piece)
+    assert found is clean
 
 
 def test_a_chunked_body_whose_beginning_is_not_known_is_not_clean() -> None:
     framing, head = Framing(), Head(chunked=True)
     framing.afresh = False
-    assert framing.chunks(HEAD + b"0\r\n\r\n", head) is False
+    assert framing.scan(HEAD + b"0\r\n\r\n", head) is False
