@@ -12,6 +12,7 @@ from gateway.domain.errors import Code, Denied, bad_request
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.http.cors import Fields
+from gateway.protocol.http.error_event import error_event
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
 from gateway.protocol.http.request import RequestHead
@@ -130,6 +131,16 @@ class Exchange:
         stranger = denied.denial.status == 401 and self.admitted is None
         rpc_id = None if stranger else self.tool_request.id
         return rpc_refusal(denied, self.request_id, rpc_id)
+
+    def last_event(self, denied: Denied) -> bytes:
+        """Return an event that tells why an event stream ends, in the form that this caller reads.
+
+        MCP clients pass over an `event: error`, and would wait for the response.
+        """
+        request = self.tool_request
+        if request is None or request.id is None or self.responded:
+            return error_event(denied)
+        return b"event: message\ndata: %b\n\n" % self.refusal(denied).body
 
     def handled(self) -> Handled:
         """Return what logs, metrics and the audit are told of the request."""

@@ -4,7 +4,7 @@ from asyncio import CancelledError
 
 from gateway.domain.errors import Code, Denied, drop_traceback
 from gateway.protocol.http.chunks import LAST_CHUNK, chunk
-from gateway.protocol.http.error_event import ends_at_boundary, error_event
+from gateway.protocol.http.error_event import ends_at_boundary
 from gateway.proxy.body import Body
 from gateway.proxy.deadline import Deadline
 from gateway.proxy.exchange import Exchange
@@ -92,7 +92,7 @@ class AnswerStream:
         be read, and the missing chunk still shows that the answer was cut."""
         exchange = self._exchange
         if ends_at_boundary(self._tail):
-            exchange.client.write(chunk(error_event(Denied(code))))
+            exchange.client.write(chunk(exchange.last_event(Denied(code))))
         exchange.cut = True
         exchange.close_after()
         exchange.client.close()

@@ -577,6 +577,38 @@ async def test_a_session_is_cut_when_its_key_is_revoked(
             raise ConnectionError(answer.status)
 
 
+@pytest.mark.parametrize("answered", [False, True])
+async def test_the_last_event_of_a_cut_call_is_its_response_unless_it_has_one(
+    world: World, hostile: Backend, key: Key, answered: bool
+) -> None:
+    first = RESPONSE % "done" if answered else '{"jsonrpc": "2.0", "method": "notifications/x"}'
+
+    async def answer(asked: web.Request, _: bytes) -> web.StreamResponse:
+        stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await stream.prepare(asked)
+        await stream.write(f"data: {first}\n\n".encode())
+        await asyncio.sleep(60)
+        return stream
+
+    hostile.answer = answer
+    headers = {**BOTH, "X-User-Id": "u1", "Authorization": f"Bearer {key.text}"}
+    read = b""
+    async with world.session.post(
+        f"{world.url}/tools/fc/mcp", headers=headers, json=call("x")
+    ) as response:
+        with suppress(aiohttp.ClientPayloadError):
+            while piece := await response.content.readany():
+                read += piece
+                await world.client.hset(world.record(key), "status", "revoked")  # type: ignore[misc]
+    kind, data = read.decode().split("\n\n")[-2].split("\n")
+    told = json.loads(data.removeprefix("data: "))
+    if answered:
+        assert (kind, told["error"]["code"]) == ("event: error", "key_revoked")
+    else:
+        assert (kind, told["id"]) == ("event: message", 7)
+        assert told["error"]["data"]["error"]["code"] == "key_revoked"
+
+
 async def test_events_that_wait_to_be_looked_at_are_not_shown_once_the_key_is_revoked(
     world: World, hostile: Backend, key: Key
 ) -> None:

@@ -391,6 +391,26 @@ async def test_a_key_that_is_revoked_ends_its_call_and_the_command(world: World,
     await until(lambda: processes(mark) == {})
 
 
+async def test_a_client_is_told_at_once_why_its_call_ends_when_its_key_is_revoked(
+    world: World, key: Key
+) -> None:
+    """Otherwise it waits for the response until its own patience ends, if it has any."""
+    await serve_stdio(world)
+    begun = asyncio.Event()
+
+    async def hear(*_: object) -> None:
+        begun.set()
+
+    async with client(world, key) as mcp:
+        calling = mcp.call_tool("progress", {"seconds": 60}, progress_callback=hear)
+        waiting = asyncio.create_task(calling)
+        await begun.wait()
+        await world.client.hset(world.record(key), "status", "revoked")  # type: ignore[misc]
+        async with asyncio.timeout(10):
+            with pytest.raises(MCPError, match="was revoked"):
+                await waiting
+
+
 async def test_a_command_is_ended_that_takes_or_prints_too_much(world: World, key: Key) -> None:
     mark = os.urandom(8).hex()
     times = {"first_byte": "300ms"}
