@@ -23,6 +23,14 @@ ARGON2_SECONDS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # The digits of a revision that a float holds exactly.
 REVISION_DIGITS = 12
+# Of each of a worker's shared files: the counters of some thousand pairs of agent and status.
+FILE_BYTES = 2**18
+# As the library names them.
+_FILES = (
+    "counter",
+    "histogram",
+    *(f"gauge_{mode}" for mode in ("liveall", "livemax", "livemin", "livesum")),
+)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _OUTCOME = attrgetter("agent", "status")
@@ -211,11 +219,20 @@ def _observe_all(histogram: Histogram, values: Sequence[float]) -> None:
 
 def _join(shared: Shared) -> CollectorRegistry:
     """Count in the shared files from now on; return a registry with the sums of all workers."""
+    for kind in _FILES:
+        _reserve(shared.folder / f"{kind}_{shared.seat}.db")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(shared.folder)
     values.ValueClass = values.MultiProcessValue(lambda: shared.seat)
     together = CollectorRegistry()
     MultiProcessCollector(together, str(shared.folder))
     return together
+
+
+def _reserve(path: Path) -> None:
+    """Give the file its room on the disk now: the kernel kills a process that counts in a part of
+    its files for which a full disk has none."""
+    with path.open("ab") as file:
+        file.write(bytes(max(0, FILE_BYTES - file.tell())))
 
 
 def forget_seat(folder: Path, seat: int) -> None:

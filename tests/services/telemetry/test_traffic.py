@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from itertools import pairwise
 from math import inf, nextafter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, values
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.domain.traffic import Handled
-from gateway.services.telemetry.traffic import ADMISSION_SECONDS, Traffic
+from gateway.services.telemetry.traffic import ADMISSION_SECONDS, Shared, Traffic
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -115,3 +116,24 @@ def test_nothing_handled_is_nothing_counted() -> None:
     after = samples(traffic.exposition())
     for name in ("gateway_admission_seconds_count", "gateway_admission_seconds_sum"):
         assert before[name, ()] == after[name, ()] == 0
+
+
+def test_a_worker_has_the_room_for_what_it_counts_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that was full by the first call of some agent killed the worker that counted it."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    traffic = Traffic(Shared(tmp_path, 0))
+    begun = _on_disk(tmp_path)
+    assert all(size <= room for size, room in begun.values()), begun
+    traffic.count(
+        [handled(f"agents/{number}", status) for number in range(300) for status in (200, 403)]
+    )
+    assert _on_disk(tmp_path) == begun
+
+
+def _on_disk(folder: Path) -> dict[str, tuple[int, int]]:
+    """The size of each file, and what the disk has given for it."""
+    found = ((path.name, path.stat()) for path in folder.iterdir())
+    return {name: (one.st_size, one.st_blocks * 512) for name, one in found}
