@@ -63,12 +63,14 @@ class AuditFile:
             unsynced, self._unsynced = self._unsynced, {}
         for descriptor in unsynced.values():
             try:
-                _to_disk(descriptor)
+                try:
+                    _to_disk(descriptor)
+                finally:
+                    # On a network file system this can fail, too.
+                    os.close(descriptor)
             except OSError as problem:
                 reason = problem.strerror
                 self._on_trouble(f"{self._path} could not be brought to the disk: {reason}.")
-            finally:
-                os.close(descriptor)
 
     def _open(self) -> int:
         # Opening a pipe without a reader must fail instead of waiting.

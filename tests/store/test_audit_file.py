@@ -1,5 +1,6 @@
 """The audit's file: whole lines of several writers, rotated by one of them, and never lost."""
 
+import errno
 import json
 import math
 import os
@@ -229,3 +230,26 @@ def test_where_there_is_no_file_at_all_it_is_said(path: Path) -> None:
     for missing in (path, path / "below"):
         with pytest.raises(StoreError, match="cannot be read: No such file"):
             list(read_lines(missing))
+
+
+def test_what_a_disk_refuses_only_at_the_end_is_told_and_the_rest_is_synced(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As network file systems do: nothing was synced any more."""
+    said: list[str] = []
+    file = AuditFile(AuditFileSettings(path, 5, 0, Fsync.SECOND), said.append)
+    file.append([b"one"])
+    file.append([b"two"])
+    assert len(rotated(path)) == 1
+    close, closed = os.close, []
+
+    def refusing(descriptor: int) -> None:
+        close(descriptor)
+        closed.append(descriptor)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "close", refusing)
+        file.sync()
+    assert len(closed) == 2
+    assert said == [f"{path} could not be brought to the disk: Input/output error."] * 2
