@@ -152,6 +152,10 @@ class UpstreamConnection(Stream):
             # Bytes that no request asked for would become the next caller's answer.
             self.close()
             return
+        if self._message is not None and self._message.code == 101:
+            # More of them than one read takes come before the tunnel is open.
+            self._early += data
+            return
         first_piece = not self._heard
         self._heard = self._heard or bool(data)
         if first_piece and not self._bodiless and len(data) <= READ_BUFFER:
@@ -219,6 +223,9 @@ class UpstreamConnection(Stream):
             self._spoiled = True
         else:
             self._message, self._payload = message, payload
+            if message.code == 101:
+                # The tunnel reads on.
+                self._pause_reading_for_buffer()
             # A 204 has no body, but the one that its head announces may still arrive.
             self._spoiled = self._spoiled or (message.code == 204 and _promises_body(message))
             if not self._answer.done():

@@ -201,3 +201,18 @@ async def test_an_answer_that_came_before_a_write_failed_is_the_answer() -> None
             message, body = await arrived
             assert (message.code, await body.readany()) == (413, b"big")
         assert not connection.reusable
+
+
+@pytest.mark.parametrize("first", [b"", b"one"])
+async def test_frames_that_come_in_several_reads_before_the_tunnel_is_open_are_kept_for_it(
+    first: bytes,
+) -> None:
+    connection = connected()
+    arrived = connection.expect_answer(bodiless=False)
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+    connection.data_received(switching + b"Connection: Upgrade\r\n\r\n" + first)
+    for frames in (b"two", b"three"):
+        connection.data_received(frames)
+    assert (await arrived)[0].code == 101
+    assert connection.usable
+    assert connection.take_early() == first + b"twothree"
