@@ -146,6 +146,8 @@ def misfit(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
         problem = best_match(islice(validator.iter_errors(dict(arguments)), MOST_MISTAKES))
     except Unresolvable as unresolvable:
         return f"their schema refers to {unresolvable.ref!r}, which is not in it"
+    except ValidationError as unmatched:
+        return unmatched.message
     return "" if problem is None else f"{problem.json_path}: {problem.message[:LONGEST_REASON]}"
 
 
@@ -161,7 +163,8 @@ def _strict(kind: type[Validator]) -> type[Validator]:
 def _pattern(
     _: Validator, pattern: str, value: object, schema: Mapping[str, Any]
 ) -> Iterator[ValidationError]:
-    r"""Yield a mistake if `value` does not match `pattern` as ECMAScript defines it.
+    r"""Yield a mistake if `value` does not match `pattern` as ECMAScript defines it; raise it if
+    that is not tried: in a `not`, a mistake would let the text in.
 
     In Python `$` also matches before a line break at the end, and `\d` matches any digit of
     Unicode: `^[a-z]+$` would let a line break into a command line.
@@ -176,8 +179,8 @@ def _pattern(
         if re.search(ours, value, re.ASCII) is None:
             yield ValidationError(f"{value!r} does not match {pattern!r}")
     elif "maxLength" not in schema:
-        most = f"more than {LONGEST_MATCHED} characters, the most for a 'pattern' without"
-        yield ValidationError(f"{most} 'maxLength'")
+        told = f"{value[:40]!r}… has more than {LONGEST_MATCHED} characters"
+        raise ValidationError(f"{told}, the most for a 'pattern' without 'maxLength'")
 
 
 def schema_mistake(schema: Mapping[str, Any]) -> str:

@@ -75,10 +75,23 @@ def test_a_text_of_any_length_is_matched_only_where_the_schema_says_so() -> None
     schema = {"type": "object", "properties": {"a": described}}
     assert not misfit(schema, {"a": "a" * 4_096})
     assert misfit(schema, {"a": "a" * 1_000_000 + "!"}) == (
-        "$.a: more than 4096 characters, the most for a 'pattern' without 'maxLength'"
+        f"'{'a' * 40}'… has more than 4096 characters, the most for a 'pattern' without 'maxLength'"
     )
     described["maxLength"] = 5_000
     assert not misfit(schema, {"a": "a" * 5_000})
+
+
+@pytest.mark.parametrize(
+    "described", [{"not": {"pattern": ";"}}, {"if": {"pattern": ";"}, "then": False}]
+)
+def test_a_text_that_is_not_matched_does_not_pass_for_one_that_does_not_match(
+    described: dict[str, Any],
+) -> None:
+    """A schema that forbids a pattern would let in what is only long enough."""
+    schema = {"type": "object", "properties": {"a": {"type": "string", **described}}}
+    assert not misfit(schema, {"a": "a"})
+    assert misfit(schema, {"a": ";"})
+    assert "more than 4096 characters" in misfit(schema, {"a": ";" + "a" * 4_096})
 
 
 def test_a_pattern_matches_so_wherever_a_schema_refers_to_it() -> None:
