@@ -78,6 +78,14 @@ async def test_a_deletion_is_told_to_pollers_and_remembers_its_version(vault: Va
     assert await vault.last_versions([A]) == [None]
 
 
+async def test_only_a_deletion_deletes(vault: VaultStore) -> None:
+    """An empty record, if one were ever made, must not pass for none."""
+    await vault.put(A, b"one", None)
+    assert await vault.put(A, b"", b"one")
+    assert await vault.get(A) == b""
+    assert await vault.last_versions([A]) == [None]
+
+
 async def test_a_vault_that_was_lost_never_counts_through_the_same_numbers(
     vault: VaultStore, client: Redis
 ) -> None:
