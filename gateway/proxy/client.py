@@ -12,7 +12,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 from gateway.domain.errors import Code, Denied, bad_request
 from gateway.domain.settings import ListenerLimits
 from gateway.protocol.http.framing import Framing
-from gateway.protocol.http.wrong_protocol import wrong_protocol
+from gateway.protocol.http.unreadable import advice_on
 from gateway.proxy.caller import Caller
 from gateway.proxy.connections import Connections
 from gateway.proxy.exchange import Exchange
@@ -267,7 +267,7 @@ class ClientConnection(Caller):
             self.closing = True
             self._payload.set_exception(Denied(Code.BAD_REQUEST, close=True))
             return
-        bad = bad_request(wrong_protocol(data))
+        bad = bad_request(advice_on(data))
         if isinstance(problem, LineTooLong):
             in_headers = self._framing.is_in_headers(data, self.limits.max_line)
             code = Code.HEAD_TOO_LARGE if in_headers else Code.URL_TOO_LONG

@@ -1,4 +1,4 @@
-"""Bytes that cannot be read as a request: the refusal tells what they look like."""
+"""Bytes that cannot be read as a request: the refusal tells what to do about them."""
 
 from gateway.protocol.http.methods import spelling_problem
 
@@ -18,8 +18,8 @@ _BEGINNINGS = {
 }
 
 
-def wrong_protocol(data: bytes) -> str:
-    """Return what to do about a connection that begins with `data`; empty if that is unknown."""
+def advice_on(data: bytes) -> str:
+    """Return what to do about `data`, which begins a request or a connection; empty if unknown."""
     found = (told for beginning, told in _BEGINNINGS.items() if data.startswith(beginning))
     method = data.partition(b" ")[0].decode("latin-1")
     return next(found, "") or spelling_problem(method) or _spelling_of_url(data)
