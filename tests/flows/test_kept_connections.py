@@ -173,7 +173,8 @@ async def test_bytes_after_an_upgrade_that_was_not_passed_on_are_no_request(
         for piece in [first + rest] if at_once or not body else [first, rest]:
             writer.write(piece)
             await asyncio.sleep(0.05)
-        assert (await read_answer(reader)).status == 200
+        answer = await read_answer(reader)
+        assert (answer.status, answer.headers.get("Connection")) == (200, "close")
         assert await reader.read() == b""
 
 
