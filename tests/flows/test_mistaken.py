@@ -36,7 +36,7 @@ async def test_another_protocol_is_called_by_its_name(
 async def test_a_url_with_raw_bytes_is_told_to_be_percent_encoded(
     world: World, target: str
 ) -> None:
-    """So curl sends what was typed, and browsers and most libraries do not."""
+    """So curl sends a query as it was typed; browsers and most libraries encode it."""
     answer = await exchange(world.address, f"GET {target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     check(answer, Code.BAD_REQUEST)
     assert "must be percent-encoded" in answer.json["error"]["message"]
