@@ -33,6 +33,7 @@ from gateway.domain.keys.limits import Limits
 from gateway.domain.keys.views import State
 from gateway.domain.policies.plans import Plan
 from gateway.domain.settings import StoreSettings
+from gateway.domain.units import DAY
 from gateway.services.admission.steps import About, Found
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
 from gateway.services.audit.writer import Audit
@@ -327,6 +328,22 @@ async def test_a_key_that_ends_behind_all_calendars_is_shown_and_changed(
     assert form["expires"] == str(LATEST_EXPIRY)
     form["label"] = "for the shop"
     assert (await post(world, f"keys/{key.id}/change", urlencode(form), cookie)).status == 200
+
+
+async def test_an_end_that_is_near_is_marked_where_the_key_still_lives(
+    world: World, admin: Key
+) -> None:
+    key = await world.issue()
+    cookie, mark = await sign_in(world, admin), b'<span class="state expiring">'
+    now, _ = await world.client.time()
+    for record, marked in (
+        ({"expires_at": now + DAY}, True),
+        ({"expires_at": now + 30 * DAY}, False),
+        ({"expires_at": now + DAY, "status": "revoked"}, False),
+    ):
+        await world.client.hset(world.record(key), mapping=record)
+        for page in (f"keys/{key.id}", "keys?consumer=sales"):
+            assert (mark in (await get(world, page, cookie)).body) is marked
 
 
 async def test_a_key_is_shown_with_when_redis_removes_its_record(world: World, admin: Key) -> None:
