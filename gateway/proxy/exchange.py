@@ -15,7 +15,7 @@ from gateway.protocol.http.cors import Fields
 from gateway.protocol.http.error_event import error_event
 from gateway.protocol.http.refusal import refusal
 from gateway.protocol.http.reply import Reply, encode
-from gateway.protocol.http.request import RequestHead
+from gateway.protocol.http.request import AMBIGUOUS_BODY, RequestHead
 from gateway.protocol.http.upstream_request import client_address
 from gateway.protocol.mcp.rpc import ToolRequest
 from gateway.protocol.mcp.rpc import refusal as rpc_refusal
@@ -80,9 +80,13 @@ class Exchange:
         message = self.message
         if message.version not in _VERSIONS:
             raise bad_request("The gateway speaks HTTP/1.0 and HTTP/1.1.")
-        return self.client.heads.read(
+        head = self.client.heads.read(
             self.method, self.target, message.raw_headers, http10=self.http10
         )
+        if head.chunked and not message.chunked:
+            # The parser takes the body of an upgrade for none where a tab follows the coding.
+            raise bad_request(AMBIGUOUS_BODY)
+        return head
 
     def address(self, head: RequestHead, policies: Policies) -> str:
         """Return the caller's address, as trusted proxies tell it."""

@@ -32,6 +32,7 @@ TARGET = b"/agents/echo/x"
 AUTH = b"Host: a\r\nAuthorization: Bearer {key}\r\n"
 HIDDEN = b"GET /agents/echo/hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked"
+H2C = (b"Connection: upgrade", b"Upgrade: h2c")
 HELLO = b"5\r\nhello\r\n0\r\n\r\n"
 
 
@@ -122,6 +123,12 @@ TWO_FRAMINGS: list[Case] = [
         )
     ],
     Case("a coding nobody undoes", post(b"Transfer-Encoding: gzip", body=b"hello"), REFUSED),
+    Case(
+        "chunks that only some read, and an upgrade",
+        post(*H2C, CHUNKED + b"\t", body=HELLO),
+        REFUSED,
+    ),
+    Case("no chunks, and an upgrade", post(*H2C, b"Transfer-Encoding: x", body=HELLO), REFUSED),
     Case("chunks in HTTP/1.0", chunks(HELLO).replace(b"HTTP/1.1", b"HTTP/1.0"), REFUSED),
     Case(
         "named away",

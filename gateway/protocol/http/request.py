@@ -22,6 +22,9 @@ BEARER = b"bearer "
 KEY_MARK = b"agk_"
 SUBPROTOCOL = b"agk"
 LOOKS_LIKE_ANOTHER = "A header's name looks like another one's: use '-' in names."
+AMBIGUOUS_BODY = (
+    "The body's framing is ambiguous. Send one Content-Length, or else 'chunked' alone."
+)
 # Two different keys are refused already, so no more are collected: a head has room for thousands.
 SEVERAL = 2
 _PASSED = Fate.PASSED
@@ -215,9 +218,7 @@ def _read_coding(head: RequestHead, value: bytes) -> None:
     # RFC 9112 section 6.1: both framings at once, or a coding other than chunked, is an attack or a
     # bug.
     if value.lower() != b"chunked" or head.content_length is not None or head.http10:
-        raise bad_request(
-            "The body's framing is ambiguous. Send one Content-Length, or else 'chunked' alone."
-        )
+        raise bad_request(AMBIGUOUS_BODY)
     head.chunked = True
 
 
