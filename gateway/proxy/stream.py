@@ -26,6 +26,12 @@ class Stream(BaseProtocol):
         self.lost: asyncio.Future[None] | None = None
         self._on_received: Callable[[bytes], None] = _nothing
 
+    def pause_reading(self) -> None:
+        # Not the parser too: told behind a chunk, when its reader has too many, it stops in the
+        # next one, and after the reader has gone on nothing wakes it. It only holds what came.
+        self._reading_paused = True
+        self._pause_transport_reading()
+
     def resume_reading(self, resume_parser: bool = True) -> None:
         # aiohttp's reader calls this after every piece. If reading was not paused, nothing waits in
         # the parser either, and having it look costs as much as reading a request head.

@@ -1,4 +1,4 @@
-"""Requests that a caller sends without waiting for answers."""
+"""Requests that a caller sends without waiting for answers, or for their bodies to be read."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,6 +14,7 @@ from gateway.proxy.client import (
 from gateway.proxy.connections import Connections
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import Outbox
+from gateway.proxy.stream import READ_BUFFER
 
 ONE = b"GET /agents/a/x HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /agents/a/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
@@ -135,6 +136,34 @@ async def test_the_rest_of_a_request_is_read_that_came_while_the_one_before_was_
         while len(bodies) < 3:
             await asyncio.sleep(0)
     assert bodies == [b"", b"abcde", b""]
+    connection.connection_lost(None)
+
+
+async def test_a_body_of_many_small_chunks_that_waited_to_be_read_is_read_to_its_end() -> None:
+    """The parser stopped behind as many as a reader takes, and nothing had it go on."""
+    may_read = asyncio.Event()
+    bodies: list[bytes] = []
+
+    async def serve(exchange: Exchange) -> None:
+        await may_read.wait()
+        body = b""
+        while piece := await exchange.read_body():
+            body += piece
+        bodies.append(body)
+        answer(exchange)
+
+    connection, _ = connected(serve)
+    chunked = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
+    connection.data_received(chunked + b"1\r\na\r\n" * (READ_BUFFER // 16 + 1))
+    await asyncio.sleep(0)
+    may_read.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    connection.data_received(b"1\r\nb\r\n" * 2 + b"0\r\n\r\n")
+    async with asyncio.timeout(5):
+        while not bodies:
+            await asyncio.sleep(0)
+    assert bodies == [b"a" * (READ_BUFFER // 16 + 1) + b"bb"]
     connection.connection_lost(None)
 
 

@@ -123,8 +123,7 @@ class Framing:
             return False
         clean = self._scanner.feed(received, body)
         if clean is not None:
-            # What comes before the parser has read the body to its end is read together with it.
-            self._scanner = LengthScanner(0) if clean else None
+            self._scanner = None
         return clean
 
 

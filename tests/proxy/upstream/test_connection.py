@@ -9,6 +9,7 @@ import pytest
 from gateway.domain.errors import Denied
 from gateway.proxy.body import Body
 from gateway.proxy.outbox import Outbox
+from gateway.proxy.stream import READ_BUFFER
 from gateway.proxy.upstream.connection import CutError, UpstreamConnection
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -179,6 +180,21 @@ async def test_a_large_answer_that_is_read_slowly_leaves_a_connection_that_can_b
     for at in range(0, len(HEAD + SIZED), 60_000):
         connection.data_received((HEAD + SIZED)[at : at + 60_000])
     assert await read((await arrived)[1]) == BODY
+    assert connection.reusable
+
+
+async def test_an_answer_of_many_small_chunks_that_waited_to_be_read_is_read_to_its_end() -> None:
+    """The parser stopped behind as many as a reader takes, and nothing had it go on."""
+    connection = connected()
+    arrived = connection.expect_answer(bodiless=False)
+    most = READ_BUFFER // 16
+    connection.data_received(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    connection.data_received(b"1\r\na\r\n" * (most + 1))
+    body = (await arrived)[1]
+    assert await body.readany() == b"a" * (most + 1)
+    connection.data_received(b"1\r\nb\r\n" * 2 + b"0\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert await read(body) == b"bb"
     assert connection.reusable
 
 
