@@ -20,12 +20,13 @@ from tests.flows.world import World, new_world
 
 class Good(NamedTuple):
     """`with_next`: the next one is sent without a wait for the answer to this one. `before`: empty
-    lines, which RFC 9112 section 2.2 allows there."""
+    lines, which RFC 9112 section 2.2 allows there. `asks_for_http_2`: as Java's own client does."""
 
     kind: str
     body: bytes
     with_next: bool
     before: bytes
+    asks_for_http_2: bool = False
 
 
 BODIES = st.one_of(
@@ -39,6 +40,7 @@ REQUESTS = st.lists(
         BODIES,
         st.booleans(),
         st.sampled_from([b"", b"", b"\r\n", b"\r\n\r\n"]),
+        st.booleans(),
     ),
     min_size=1,
     max_size=6,
@@ -52,6 +54,8 @@ def written(good: Good, number: int, key: Key) -> bytes:
         f"{method} /agents/echo/{number} HTTP/1.1\r\nHost: a\r\n"
         f"Authorization: Bearer {key.text}\r\n"
     ).encode()
+    if good.asks_for_http_2:
+        head += b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
     match good.kind:
         case "GET":
             rest = b"\r\n"
@@ -99,8 +103,9 @@ class Caller:
                 await self._send(writer, group, cuts)
                 for place, number in enumerate(group):
                     if await self._is_last(reader, number):
-                        # Nothing can be told apart after chunks but where nothing was sent yet.
-                        assert self._requests[number].kind == "chunked", number
+                        # Nothing can be told apart after these but where nothing was sent yet.
+                        good = self._requests[number]
+                        assert good.kind == "chunked" or good.asks_for_http_2, number
                         assert len(group) > 1, "it was alone"
                         rest = group[place + 1 :]
                         return ([rest] if rest else []) + waiting
@@ -113,7 +118,7 @@ class Caller:
         places = sorted({0, len(data), *(int(cut * len(data)) for cut in cuts)})
         for begin, end in pairwise(places):
             if writer.is_closing():
-                # It has ended after chunks; the answers tell where.
+                # It has ended after one of them; the answers tell where.
                 return
             writer.write(data[begin:end])
             # Turns of the loop that the gateway runs on too: it reads each piece by itself.
