@@ -144,7 +144,7 @@ async def test_what_was_held_is_gone_with_its_request_and_waits_for_no_collector
                 end.send(begins(key, plane, sent, len(BODY), *more))
                 await then(end)
             async with asyncio.timeout(BOUND):
-                while left() > SIZE / 4:
+                while left() > SIZE / 2:
                     await asyncio.sleep(0.05)
 
 
