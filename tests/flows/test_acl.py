@@ -1,6 +1,7 @@
 """The users of `deploy/redis/users.acl` may do what they have to do, and nothing else."""
 
 import asyncio
+import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -287,10 +288,12 @@ async def test_without_such_a_login_what_the_gateway_may_not_is_refused_and_not_
             for way in (("POST", contain), ("DELETE", f"/keys/{key.id}"), ("GET", "/audit")):
                 refused, told = await ask(*way)
                 assert (refused, told["code"]) == (503, "store_unavailable")
-                assert "permission" in told["detail"]
+                assert re.search(REFUSED, told["detail"])
         assert await status(gateway, key) == "ok"
 
 
+# As Valkey says it, and Redis 7.0 of a script.
+REFUSED = r"permission|ACL|can't (run|access)"
 DANGEROUS = [
     *("FLUSHALL", "FLUSHDB", "CONFIG GET requirepass", "CONFIG SET maxmemory 1", "KEYS *"),
     *("ACL LIST", "ACL SETUSER gateway allcommands", "MONITOR", "SHUTDOWN NOSAVE", "SAVE"),
@@ -335,7 +338,7 @@ async def test_nobody_may_do_what_is_not_theirs(guarded: Guarded, user: str) -> 
                 await client.execute_command(*line.split(" "))
         # Nor by way of a script, in which the same rights hold.
         for call in ("'FLUSHALL'", "'KEYS', '*'", "'SET', 'another', '1'"):
-            with pytest.raises(ResponseError, match=r"permission|ACL"):
+            with pytest.raises(ResponseError, match=REFUSED):
                 await client.eval(f"return redis.call({call})", 0)
     assert await admin.hgetall(RECORD) == {"status": "active"}
     assert await admin.dbsize() == 1
@@ -346,7 +349,8 @@ async def test_a_viewers_command_that_writes_fails_in_one_sentence(guarded: Guar
     for words in (("revoke", key.id), ("rotate", key.id), ("delete", key.id, "--yes")):
         ended = await guarded.run("viewer", "keys", *words)
         assert ended.code == 1
-        assert "permission" in ended.said
+        assert re.search(REFUSED, ended.said)
+        assert "user_script" not in ended.said
         assert ended.said.count("\n") == 1
     shown = await guarded.run("viewer", "keys", "show", key.id, "--json")
     assert shown.json["state"] == "active"

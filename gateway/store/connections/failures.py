@@ -1,5 +1,6 @@
 """Redis' failures, translated into errors of this package."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,8 @@ from gateway.domain.errors import StoreError, UnreachableError
 # After this, Redis repeats the arguments of a command that it does not know: hashes, and its own
 # password.
 _ARGUMENTS = ", with args"
+# Behind an error of a script.
+_PLACE = re.compile(r" script: [0-9a-f]{40}, on @user_script:\d+\.?$")
 
 
 class StoreFullError(StoreError):
@@ -54,7 +57,8 @@ def translated() -> Iterator[None]:
 
 def reason_of(problem: Exception) -> str:
     """Return the error's text from Redis or the system, without the arguments of any command."""
-    return without_arguments(str(problem)) or type(problem).__name__
+    text = _PLACE.sub(".", without_arguments(str(problem)))
+    return text or type(problem).__name__
 
 
 def without_arguments(text: str) -> str:

