@@ -385,7 +385,8 @@ async def test_what_is_held_of_an_answer_is_held_in_the_room_of_its_caller(
         await keep(world, Vault(world.client), "user/u1/github", "api_key", value=TOKEN)
         key = await world.issue("tools/fc", users=("u1",))
         put_tools(world, f"{server.url}/mcp")
-        size = 300_000
+        # More than may come in one piece, of which nothing is held.
+        size = 600_000
 
         async def answer(request: web.Request, _: bytes) -> web.StreamResponse:
             response = web.StreamResponse(headers={"Content-Type": kind})
