@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from redis.asyncio import Connection, Redis
 from redis.asyncio.cluster import ClusterNode, NodesManager, PipelineCommand, RedisCluster
+from redis.cluster import PRIMARY
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, TryAgainError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -86,7 +87,24 @@ class ClusterClient(RedisCluster):
         # Done first: before redis-py knows the cluster, it sends commands to any node, even a dead
         # one.
         await self.initialize()
-        return await super().execute_command(*words, **options)
+        try:
+            return await super().execute_command(*words, **options)
+        except KeyError:
+            # redis-py means to say so, and does not.
+            raise self._nowhere() from None
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        """Return a node. A redirection may name one that was added a moment ago and holds no slot
+        yet, which redis-py takes for none."""
+        known = super().get_node(host, port, node_name)
+        if known is not None or not node_name:
+            return known
+        host, _, number = node_name.rpartition(":")
+        new = ClusterNode(host, int(number), PRIMARY, **self.connection_kwargs)
+        self.nodes_manager.set_nodes(self.nodes_manager.nodes_cache, {node_name: new})
+        return new
 
     async def aclose(self) -> None:
         """Close everything, even when the topology is no longer known."""
@@ -111,8 +129,11 @@ class ClusterClient(RedisCluster):
         try:
             return self.nodes_manager.get_node_from_slot(self.keyslot(name))
         except (RedisClusterException, KeyError):
-            self.refresh_topology()
-            raise RedisError("no node of the cluster is known to hold this name") from None
+            raise self._nowhere() from None
+
+    def _nowhere(self) -> RedisError:
+        self.refresh_topology()
+        return RedisError("no node of the cluster is known to hold this name")
 
     async def send(self, node: ClusterNode, commands: list[PipelineCommand]) -> None:
         """Send them on one connection. The result of a command without a reply is the error."""

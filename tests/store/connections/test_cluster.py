@@ -16,7 +16,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.settings import StoreSettings
 from gateway.domain.usage import By, Counts, Step, bucket_of
 from gateway.store.audit import AuditStore
-from gateway.store.commands import command
+from gateway.store.commands import ask_all, command
 from gateway.store.connections.connect import examine, open_lines, open_store
 from gateway.store.connections.line import pack
 from gateway.store.connections.slots import SLOTS, slot_of
@@ -173,6 +173,41 @@ async def test_a_node_that_belongs_to_no_cluster_yet_is_asked_again(tmp_path: Pa
     finally:
         await lines.close()
         await node.close()
+
+
+async def test_a_slot_that_no_node_holds_is_looked_for_again(
+    cluster: ClusterStore, root: Redis
+) -> None:
+    """What goes on by itself, such as the heartbeat, outlives errors of the store and no others."""
+    await root.set(ID, "there")
+    holder = await cluster.holder(slot_of(ID))
+    for node in cluster.nodes:
+        await run(node, "CLUSTER", "DELSLOTS", slot_of(ID))
+    async with open_store(cluster.root) as client:
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await command(client, "GET", ID)
+        await run(holder, "CLUSTER", "ADDSLOTS", slot_of(ID))
+        assert await eventually(lambda: command(client, "GET", ID)) == b"there"
+
+
+async def test_a_name_is_asked_of_a_new_node_that_holds_no_slot_yet(
+    cluster: ClusterStore, root: Redis, tmp_path: Path
+) -> None:
+    """A node that is added to a cluster gets its first slot while the gateway serves."""
+    await root.get(ID)
+    new = await start_node(tmp_path / "new", CLUSTER)
+    try:
+        await cluster.take_in(new)
+        there, holder = cluster.ids[new.port], await cluster.holder(slot_of(ID))
+        here = cluster.ids[holder.port]
+        await run(new, "CLUSTER", "SETSLOT", slot_of(ID), "IMPORTING", here)
+        await run(holder, "CLUSTER", "SETSLOT", slot_of(ID), "MIGRATING", there)
+        await command(root, "SET", ID, "there")
+        assert await run(holder, "CLUSTER", "COUNTKEYSINSLOT", slot_of(ID)) == 0
+        assert await ask_all(root, [("GET", ID)]) == [b"there"]
+    finally:
+        await new.close()
 
 
 async def eventually(ask: Callable[[], Awaitable[object]]) -> object:
