@@ -1,8 +1,8 @@
 """A client for Redis Cluster with the interface that this package needs of a client."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 from redis.asyncio import Connection, Redis
@@ -74,7 +74,8 @@ class ClusterClient(RedisCluster):
         """Connect. redis-py asks only one master for its commands, alive or not: try the next."""
         for left in reversed(range(MOST_MASTERS)):
             try:
-                await super().initialize(*given, **named)
+                with self._given_nodes_if_lost():
+                    await super().initialize(*given, **named)
                 break
             except _LOST:
                 known = self.get_primaries()
@@ -82,6 +83,23 @@ class ClusterClient(RedisCluster):
                     raise
                 self.nodes_manager.move_node_to_end_of_cached_nodes(known[0].name)
         return self
+
+    async def find_nodes(self) -> None:
+        """Refresh the topology now; RedisClusterException if no node can be asked."""
+        with self._given_nodes_if_lost():
+            await self.nodes_manager.initialize()
+
+    @contextmanager
+    def _given_nodes_if_lost(self) -> Iterator[None]:
+        """If no node can be asked, ask those of the URL next time, too: redis-py forgets them once
+        it knows the cluster, whose nodes may all have new addresses by now."""
+        try:
+            yield
+        except RedisClusterException:
+            for host, port in self._made_of[0].nodes:
+                node = ClusterNode(host, port, **self.connection_kwargs)
+                self.nodes_manager.startup_nodes.setdefault(node.name, node)
+            raise
 
     async def execute_command(self, *words: Any, **options: Any) -> Any:
         # Done first: before redis-py knows the cluster, it sends commands to any node, even a dead
@@ -154,7 +172,7 @@ class ClusterClient(RedisCluster):
     async def masters(self) -> AsyncIterator[dict[str, Redis]]:
         """Yield a client for each node that takes writes now, by its address."""
         await self.initialize()
-        await self.nodes_manager.initialize()
+        await self.find_nodes()
         url, options = self._made_of
         clients = {
             str(node.name): client_of(

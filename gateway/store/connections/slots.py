@@ -167,7 +167,7 @@ class ClusterLines:
             await self._stale.wait()
             self._stale.clear()
             try:
-                await self._cluster.nodes_manager.initialize()
+                await self._cluster.find_nodes()
                 self._apply_topology()
                 reported = False
             except (RedisClusterException, RedisError, OSError) as problem:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +25,7 @@ from gateway.store.usage import NotAdded, UsageStore, UsageWriter
 from gateway.store.vault import VaultStore
 from tests.awake import awake
 from tests.flows.clusters import CLUSTER, ClusterStore, cluster_store, run
-from tests.flows.nodes import PASSWORD, PATIENCE, start_node
+from tests.flows.nodes import PASSWORD, PATIENCE, Node, start_node
 
 ID = "AAAAAAAAAAAA"
 
@@ -208,6 +208,47 @@ async def test_a_name_is_asked_of_a_new_node_that_holds_no_slot_yet(
         assert await ask_all(root, [("GET", ID)]) == [b"there"]
     finally:
         await new.close()
+
+
+async def test_a_cluster_that_came_back_at_other_addresses_is_found_by_the_name_in_the_url(
+    tmp_path: Path,
+) -> None:
+    """As where each node is a container: all are replaced, and the name leads to the new ones."""
+    nodes: list[Node] = []
+
+    async def start() -> None:
+        nodes.append(await start_node(tmp_path / f"{len(nodes)}", CLUSTER))
+        await run(nodes[-1], "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+
+    async def lead_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, asked = await asyncio.open_connection("127.0.0.1", nodes[-1].port)
+        await asyncio.gather(_copy(reader, asked), _copy(answers, writer))
+
+    name = await asyncio.start_server(lead_on, "127.0.0.1", 0)
+    port = name.sockets[0].getsockname()[1]
+    settings = StoreSettings(f"redis+cluster://:{PASSWORD}@127.0.0.1:{port}", tmp_path)
+    await start()
+    lines = open_lines(settings)
+    try:
+        async with open_store(settings) as client:
+            for _ in range(2):
+                assert await eventually(lambda: lines.call(pack("GET", ID), ID)) is None
+                assert await eventually(lambda: command(client, "GET", ID)) is None
+                nodes[-1].kill()
+                await start()
+            assert await eventually(lambda: lines.call(pack("GET", ID), ID)) is None
+    finally:
+        await lines.close()
+        name.close()
+        for node in nodes:
+            await node.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
 
 
 async def eventually(ask: Callable[[], Awaitable[object]]) -> object:
