@@ -287,7 +287,8 @@ class ClientConnection(Caller):
             self._waiter.set_result(None)
 
     def _finish(self) -> None:
-        if self.transport is None or self.peer is not None:
+        if self.transport is None or self.transport.is_closing() or self.peer is not None:
+            # An end of the stream before a reset would make a cut answer look whole.
             return
         all_read = self._payload is None or self._payload.is_eof()
         if all_read and not (self._lingering or self._framing.more_held or self._buffered):

@@ -13,7 +13,7 @@ from gateway.domain.errors import Code
 from gateway.domain.policies.routes import Route, parse_path
 from gateway.domain.policies.snapshot import Timeouts, Upstream
 from tests.flows.agents import agent_that, says
-from tests.flows.raw import exchange, read_answer
+from tests.flows.raw import PATIENCE, exchange, read_answer
 from tests.flows.refusals import check
 from tests.flows.world import World
 
@@ -296,6 +296,32 @@ async def test_a_cut_answer_never_looks_whole(world: World, answer: bytes, versi
         with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
             # Broken before anything was passed on, it may still be refused in good form.
             check(await read_answer(reader), Code.UPSTREAM_PROTOCOL)
+
+
+async def test_nor_does_one_whose_request_came_in_several_pieces(world: World) -> None:
+    """HTTP/1.0 knows no chunks: only a reset tells the caller that something is missing."""
+    cut = asyncio.Event()
+
+    async def answer_in_part(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await reader.readuntil(b"body")
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+            await cut.wait()
+
+    key = await world.issue()
+    async with agent_that(answer_in_part) as upstream:
+        world.serve(world.agent(upstream=upstream))
+        reader, writer = await asyncio.open_connection(*world.address)
+        head = f"POST /agents/echo/x HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {key.text}\r\n"
+        with closing(writer):
+            writer.write(f"{head}Content-Length: 4\r\n\r\n".encode())
+            await asyncio.sleep(0.05)
+            writer.write(b"body")
+            async with asyncio.timeout(PATIENCE):
+                await reader.readuntil(b"hello")
+                cut.set()
+                with pytest.raises(ConnectionResetError):
+                    await reader.read()
 
 
 async def test_an_answer_without_a_length_ends_with_its_connection(world: World) -> None:
