@@ -38,7 +38,8 @@ _PLAUSIBLE = range(MOST_TOKENS + 1)
 # A provider that is asked to report at the end sends `"usage": null` in every event before.
 _USAGE_REPORT = re.compile(rb'"usage"(?!\s*:\s*null)')
 # Within a JSON string the quotes would be escaped, so this matches no content.
-_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,\s*')
+# It ends within its line: each line of an event begins with its name.
+_NO_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,[ \t]*')
 _DATA = b"data:"
 _DATA_LINES = (b"\n" + _DATA, b"\r" + _DATA)
 

@@ -49,6 +49,7 @@ def test_the_event_that_nobody_asked_for_goes_wherever_the_stream_is_cut(end: by
     [
         (b'{"usage" : null, "choices":[1]}', b'{"choices":[1]}'),
         (b'{"choices":[1] ,\n"usage":null}', b'{"choices":[1] }'),
+        (b'{\ndata: "usage": null,\ndata: "id": 1}', b'{\ndata: \ndata: "id": 1}'),
         (rb'{"choices":["a,\"usage\":null,"]}', rb'{"choices":["a,\"usage\":null,"]}'),
         (b'{"choices":[1],"usage":{"total_tokens":null}}',) * 2,
     ],
