@@ -1,6 +1,7 @@
 """The transports `stdio` and `command`, for tools that are programs on this machine."""
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from gateway.domain.policies.tools import CommandTool, Toolset
@@ -11,6 +12,7 @@ from gateway.proxy.tools.program_request import ProgramRequest
 from gateway.proxy.tools.running_requests import RunningRequests
 from gateway.services.tools.command_tools import CommandCall, CommandResult, CommandTools
 from gateway.services.tools.stdio_pool import PoolKey, ServerSpec, StdioPool
+from gateway.services.tools.stdio_server import StdioServer
 
 if TYPE_CHECKING:
     # The package `mcp` takes a second to import and 40 MB, and is optional.
@@ -49,8 +51,18 @@ class StdioTransport(_Transport):
         program = await self._pool.server(key, spec, call.secrets)
         if call.message["method"] == "initialize" and not stateless:
             return _once(_greeted(call.message, program.greeting))
-        asked = program.ask(call.message, call.secrets, server.timeouts)
-        return self._running.track(call, asked)
+        return self._running.track(call, self._asked(program, key, spec, call))
+
+    async def _asked(
+        self, program: StdioServer, key: PoolKey, spec: ServerSpec, call: ProgramRequest
+    ) -> AsyncGenerator[Message, None]:
+        if not program.is_open:
+            # Others had a turn since it was found, and ended it: to make room, or to replace it.
+            program = await self._pool.server(key, spec, call.secrets)
+        asked = program.ask(call.message, call.secrets, call.server.timeouts)
+        async with aclosing(asked):
+            async for message in asked:
+                yield message
 
 
 class CommandTransport(_Transport):

@@ -1,5 +1,6 @@
 """A program runs as the policies have it now, for its caller, with its caller's values."""
 
+from collections.abc import AsyncGenerator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -118,3 +119,31 @@ async def test_a_server_is_its_callers_alone_and_has_what_goes_into_the_call() -
     seat, had = pool.asked[0]
     assert seat == PoolKey("fc", "k1", "u1", stateless=False)
     assert (had.tools, had.env, had.credentials) == (tools, {"NAME": "value"}, ("a",))
+
+
+class Speaking:
+    """A program that answers with its number, while it takes calls."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.is_open = True
+
+    async def ask(self, request: Message, *_: object) -> AsyncGenerator[Message, None]:
+        assert self.is_open
+        yield {"id": request["id"], "result": self.number}
+
+
+async def test_a_call_whose_program_ends_before_it_was_asked_is_made_of_the_next_one() -> None:
+    """It may have had to make room for others in the very turn in which it was found."""
+    started: list[Speaking] = []
+
+    async def server(*_: object) -> Speaking:
+        if not started or not started[-1].is_open:
+            started.append(Speaking(len(started)))
+        return started[-1]
+
+    programs = StdioTransport(cast(StdioPool, SimpleNamespace(server=server)))
+    first, second = [await programs.ask(call(Toolset(Transport.STDIO), set())) for _ in range(2)]
+    assert [one["result"] async for one in first] == [0]
+    started[0].is_open = False
+    assert [one["result"] async for one in second] == [1]
