@@ -202,6 +202,28 @@ async def test_what_crashes_again_and_again_is_left_alone_for_a_while(site: Site
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("command", [("no-such-program",), ("sh", "-c", "exit 0")])
+async def test_what_fails_at_its_start_again_and_again_is_left_alone_for_a_while(
+    site: Site, command: tuple[str, ...]
+) -> None:
+    reasons = []
+    for _ in range(3):
+        with pytest.raises(Denied) as refused:
+            await site.server(command=command)
+        reasons.append(str(refused.value))
+    assert [("again and again" in reason) for reason in reasons] == [False, False, True]
+
+
+async def test_who_does_not_wait_for_a_start_makes_no_crash_of_it(site: Site) -> None:
+    for _ in range(3):
+        asked = asyncio.create_task(site.server(command=("sleep", "60")))
+        await until(lambda: bool(site.pool.running()))
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+    assert await site.text("echo") == "{}"
+
+
 async def test_a_program_that_is_not_there_or_speaks_no_mcp_is_told_so(site: Site) -> None:
     with pytest.raises(Denied) as refused:
         await site.server(command=("no-such-program",))
@@ -511,6 +533,21 @@ async def test_where_there_is_no_room_the_one_idle_for_longest_makes_it(tmp_path
         for task in busy:
             task.cancel()
         await asyncio.gather(*busy, return_exceptions=True)
+
+
+async def test_what_makes_room_ends_though_nobody_waits_for_the_room_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdio_server, "GRACE_SECONDS", 0.1)
+    async for site in sites(tmp_path, 1):
+        stubborn = f"trap '' TERM; {python()} {PROGRAM} {site.mark}; while :; do sleep 1; done"
+        server = await site.server(command=("sh", "-c", stubborn))
+        asked = asyncio.create_task(site.server(SEAT._replace(user="u2")))
+        while server.is_open:
+            await asyncio.sleep(0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        await until(lambda site=site: not site.pool.running())
 
 
 async def test_the_end_of_the_gateway_is_the_end_of_all(tmp_path: Path) -> None:

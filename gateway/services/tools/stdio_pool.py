@@ -90,8 +90,8 @@ class StdioPool:
             if server is not None:
                 self._detach(entry, server)
             self._check_pause(entry)
-            entry.server = await self._start(key, entry, spec, secrets)
             entry.spec, entry.started_at = spec, self._clock()
+            entry.server = await self._start(key, entry, spec, secrets)
             return entry.server
 
     def _detach(self, entry: _Entry, server: StdioServer) -> None:
@@ -158,8 +158,10 @@ class StdioPool:
     async def _greet(self, entry: _Entry, server: StdioServer, patience: float) -> None:
         try:
             await server.greet(Timeouts(first_byte=patience, idle=patience))
-        except BaseException:
-            self._count_crash(entry)
+        except BaseException as problem:
+            # It is none if nobody waits for the program any more.
+            if isinstance(problem, Denied):
+                self._count_crash(entry)
             server.kill()
             raise
 
@@ -211,7 +213,13 @@ class StdioPool:
         _, entry = min(idle, key=lambda one: one[0])
         server, entry.server = entry.server, None
         assert server is not None  # noqa: S101 (it was looked at)
-        await server.close()
+        try:
+            # Not as a task: until its first turn the server would take calls.
+            await server.close()
+        except asyncio.CancelledError:
+            # Whoever needs the room has left, and the program has to end all the same.
+            self._beside.begin(server.close())
+            raise
         # Its slot is released by the task that watches for its end.
         await asyncio.sleep(0)
         return True
