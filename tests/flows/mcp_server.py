@@ -13,7 +13,8 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
-from mcp_types import JSONRPCMessage
+from mcp.shared.message import ServerMessageMetadata
+from mcp_types import JSONRPCMessage, ListRootsRequest, ListRootsResult
 
 from tests.flows.mcp_spellings import SPELLINGS
 
@@ -56,7 +57,10 @@ async def chatter(context: Context) -> str:
 
 @server.tool(description="Asks the caller for its name.")
 async def ask(context: Context) -> str:
-    answer = await context.session.list_roots()
+    # On the call's own stream: the SDK drops what is for the client's other one until that is open.
+    beside = ServerMessageMetadata(related_request_id=context.request_id)
+    asked = ListRootsRequest(), ListRootsResult
+    answer = await context.session.send_request(*asked, metadata=beside)
     return " ".join(str(root.uri) for root in answer.roots)
 
 
