@@ -56,7 +56,9 @@ class RunningRequests:
             self._running[name].remove(cancelled)
             if not self._running[name]:
                 del self._running[name]
-            if step is not None and not step.done():
+            if step is not None and step.done():
+                retrieve_exception(step)
+            elif step is not None:
                 await stop(step)
             await source.aclose()
 

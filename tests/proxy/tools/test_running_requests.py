@@ -175,3 +175,24 @@ async def test_a_cancellation_while_a_call_is_taken_back_is_not_lost() -> None:
     ended.set()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_what_a_program_fails_with_as_its_caller_leaves_is_told_to_nobody() -> None:
+    left = asyncio.Event()
+
+    async def fails() -> AsyncGenerator[Message, None]:
+        await left.wait()
+        raise RuntimeError("a secret")
+        yield {}
+
+    said: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: said.append(about))
+    waiting = asyncio.create_task(all_of(RunningRequests().track(asked(1), fails())))
+    await asyncio.sleep(0.01)
+    left.set()
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait({waiting})
+    del waiting
+    gc.collect()
+    assert not said
