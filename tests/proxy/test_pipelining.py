@@ -54,6 +54,28 @@ class Caller(asyncio.Transport):
     abort = close
 
 
+class Read:
+    """The bodies of requests, read and answered one after the other once `may_begin` is set."""
+
+    def __init__(self) -> None:
+        self.may_begin = asyncio.Event()
+        self._bodies: list[bytes] = []
+
+    async def serve(self, exchange: Exchange) -> None:
+        await self.may_begin.wait()
+        body = b""
+        while piece := await exchange.read_body():
+            body += piece
+        self._bodies.append(body)
+        answer(exchange)
+
+    async def first(self, number: int) -> list[bytes]:
+        async with asyncio.timeout(5):
+            while len(self._bodies) < number:
+                await asyncio.sleep(0)
+        return self._bodies
+
+
 def connected(serve: Callable[[Exchange], Awaitable[None]]) -> tuple[ClientConnection, Caller]:
     loop = asyncio.get_running_loop()
     callbacks = Callbacks(serve, lambda *_: None, lambda *_: None)
@@ -116,54 +138,28 @@ async def test_all_that_was_held_is_answered_in_the_end() -> None:
 
 async def test_the_rest_of_a_request_is_read_that_came_while_the_one_before_was_answered() -> None:
     """The parser holds its beginning by then, and a whole head with it."""
-    may_answer = asyncio.Event()
-    bodies: list[bytes] = []
-
-    async def serve(exchange: Exchange) -> None:
-        await may_answer.wait()
-        body = b""
-        while piece := await exchange.read_body():
-            body += piece
-        bodies.append(body)
-        answer(exchange)
-
-    connection, _ = connected(serve)
+    read = Read()
+    connection, _ = connected(read.serve)
     connection.data_received(ONE + POST + b"ab")
     await asyncio.sleep(0)
     connection.data_received(b"cde" + ONE)
-    may_answer.set()
-    async with asyncio.timeout(5):
-        while len(bodies) < 3:
-            await asyncio.sleep(0)
-    assert bodies == [b"", b"abcde", b""]
+    read.may_begin.set()
+    assert await read.first(3) == [b"", b"abcde", b""]
     connection.connection_lost(None)
 
 
 async def test_a_body_of_many_small_chunks_that_waited_to_be_read_is_read_to_its_end() -> None:
     """The parser stopped behind as many as a reader takes, and nothing had it go on."""
-    may_read = asyncio.Event()
-    bodies: list[bytes] = []
-
-    async def serve(exchange: Exchange) -> None:
-        await may_read.wait()
-        body = b""
-        while piece := await exchange.read_body():
-            body += piece
-        bodies.append(body)
-        answer(exchange)
-
-    connection, _ = connected(serve)
+    read = Read()
+    connection, _ = connected(read.serve)
     chunked = POST.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")
     connection.data_received(chunked + b"1\r\na\r\n" * (READ_BUFFER // 16 + 1))
     await asyncio.sleep(0)
-    may_read.set()
+    read.may_begin.set()
     for _ in range(3):
         await asyncio.sleep(0)
     connection.data_received(b"1\r\nb\r\n" * 2 + b"0\r\n\r\n")
-    async with asyncio.timeout(5):
-        while not bodies:
-            await asyncio.sleep(0)
-    assert bodies == [b"a" * (READ_BUFFER // 16 + 1) + b"bb"]
+    assert await read.first(1) == [b"a" * (READ_BUFFER // 16 + 1) + b"bb"]
     connection.connection_lost(None)
 
 
