@@ -1,7 +1,7 @@
 """Background tasks, work that yields to other work, and threads beside the event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from threading import Event
@@ -11,6 +11,8 @@ from gateway.domain.errors import OperationError
 from gateway.log import log
 
 AGAIN_SECONDS = 0.1
+# Before work that failed is begun anew.
+ANEW_SECONDS = 1.0
 # Mostly for files; work that takes long has threads of its own.
 THREADS_BESIDE = 8
 
@@ -24,17 +26,38 @@ def background(work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
     return task
 
 
-def in_background(work: Coroutine[None, None, None], stack: AsyncExitStack) -> None:
-    """Run `work`, which never ends by itself, until `stack` is closed."""
-    stack.push_async_callback(cancel_and_wait, background(work))
+def unending(work: Callable[[], Coroutine[None, None, None]]) -> "asyncio.Task[None]":
+    """Run `work()`, which never ends by itself, as a task. If it fails, the log says so and it is
+    begun anew: else the process would serve on without it, and without what it is there for."""
+    return asyncio.create_task(_again_and_again(work))
+
+
+def in_background(work: Callable[[], Coroutine[None, None, None]], stack: AsyncExitStack) -> None:
+    """Run `work()`, which never ends by itself, until `stack` is closed."""
+    stack.push_async_callback(cancel_and_wait, unending(work))
+
+
+async def _again_and_again(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    while True:
+        running = work()
+        try:
+            await running
+        except Exception as problem:  # noqa: BLE001 (what nobody thought of must not end it)
+            _say_failed(running, problem)
+            await asyncio.sleep(ANEW_SECONDS)
+        else:
+            return
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:
     problem = None if task.cancelled() else task.exception()
     if problem is not None:
-        # Without the message of the exception, which may contain a secret.
-        name = task.get_coro().__qualname__  # type: ignore[union-attr]
-        log.error("background_task_ended", task=name, error=type(problem).__name__)
+        _say_failed(task.get_coro(), problem)
+
+
+def _say_failed(work: Any, problem: BaseException) -> None:
+    # Without the message of the exception, which may contain a secret.
+    log.error("background_task_failed", task=work.__qualname__, error=type(problem).__name__)
 
 
 async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:

@@ -41,6 +41,7 @@ GOES_ON = {
     ("gateway/proxy/metered.py", "read_on"),
     ("gateway/services/policies/directory.py", "read_contents"),
     ("gateway/store/connections/multiplex.py", "_keep_connected"),
+    ("gateway/tasks.py", "_again_and_again"),
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -134,7 +134,7 @@ def _forwarder(
     pool = UpstreamPool(asyncio.get_running_loop(), outbox)
     stack.callback(pool.close)
     inflight = Inflight(base.keys, time.monotonic, base.settings.stream_unchecked, is_known)
-    in_background(inflight.watch(), stack)
+    in_background(inflight.watch, stack)
     # One agent that hangs keeps at most half of the connections.
     most = max(1, base.settings.limits.max_connections // 2)
     forwarder = Forwarder(pool, Balance(time.monotonic), inflight, base.traffic, most)

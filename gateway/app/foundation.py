@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -95,10 +96,10 @@ async def open_foundation(
         audit = await stack.enter_async_context(open_audit(settings, client, envelope.keys))
         gauges.track(traffic.audit_lag, lambda: audit.lag)
         gauges.track(traffic.policies_revision, lambda: _as_number(policies().revision))
-        in_background(gauges.run(), stack)
-        in_background(watch_loop(traffic.loop_lag.observe), stack)
+        in_background(gauges.run, stack)
+        in_background(partial(watch_loop, traffic.loop_lag.observe), stack)
         log_level = LogLevel(LogLevelStore(client, prefix), settings.log_level)
-        in_background(log_level.watch(), stack)
+        in_background(log_level.watch, stack)
         yield Foundation(
             settings=settings,
             policies=policies,

@@ -107,7 +107,7 @@ def _certificate(settings: Settings, stack: AsyncExitStack) -> Certificate | Non
     if settings.tls is None:
         return None
     certificate = Certificate(settings.tls)
-    in_background(certificate.watch(), stack)
+    in_background(certificate.watch, stack)
     return certificate
 
 

@@ -90,9 +90,9 @@ def _watch(
     live.after_swap = OrphanWatch(gateway.base.keys, stack)
     live.tried = partial(_tried, gateway.base.traffic, last_good)
     live.reading.unread = gateway.base.traffic.policies_unread.set
-    in_background(live.watch(), stack)
+    in_background(live.watch, stack)
     if last_good is not None:
-        in_background(last_good.retry(), stack)
+        in_background(last_good.retry, stack)
 
 
 def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
@@ -100,7 +100,7 @@ def _beat(gateway: Gateway, stack: AsyncExitStack) -> None:
     listen = str(gateway.data.address)
     heartbeat = Heartbeat(gateway.base.workers, listen, lambda: gateway.base.policies().revision)
     stack.push_async_callback(heartbeat.end)
-    in_background(heartbeat.beat(), stack)
+    in_background(heartbeat.beat, stack)
 
 
 def _say_ready(gateway: Gateway, stopped: asyncio.Event) -> None:

@@ -13,7 +13,7 @@ from gateway.proxy.sockets import address_of, bound
 from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
 from gateway.store.connections.connect import resolved
-from gateway.tasks import background, cancel_and_wait, start_threads
+from gateway.tasks import background, cancel_and_wait, start_threads, unending
 from gateway.workers.crew import Crew
 from gateway.workers.process import WorkerProcess, spawner
 from gateway.workers.slot import READY_SECONDS, Slot
@@ -101,7 +101,7 @@ class Supervisor:
             )
         self._slots = [Slot(self._crew, first if n == 0 else None) for n in range(self._workers)]
         for slot in self._slots:
-            self._tasks.add(background(slot.keep()))
+            self._tasks.add(unending(slot.keep))
         await self._stopped.wait()
         await cancel_and_wait(*self._tasks)
 

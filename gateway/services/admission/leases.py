@@ -5,7 +5,7 @@ import secrets
 from itertools import count
 
 from gateway.store.admission import LEASE_SECONDS, Admission, Lease
-from gateway.tasks import background, cancel_and_wait
+from gateway.tasks import cancel_and_wait, unending
 
 RENEW_SECONDS = LEASE_SECONDS / 3
 # Renewals are written in batches, with a turn of the event loop between them.
@@ -21,7 +21,7 @@ class Leases:
         self._prefix = secrets.token_hex(6)
         self._numbers = count()
         self._held: set[Lease] = set()
-        self._renewing = background(self._renew_on())
+        self._renewing = unending(self._renew_on)
 
     @property
     def held(self) -> int:

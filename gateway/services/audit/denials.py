@@ -12,7 +12,7 @@ from gateway.domain.errors import DENIALS, Code
 from gateway.domain.keys.key import masked
 from gateway.domain.traffic import Handled
 from gateway.services.audit.queue import AuditQueue
-from gateway.tasks import background, cancel_and_wait
+from gateway.tasks import cancel_and_wait, unending
 
 FOLD_SECONDS = 60.0
 TICK_SECONDS = 1.0
@@ -43,7 +43,7 @@ async def open_denials(
 ) -> AsyncIterator["DenialAudit"]:
     """Yield the audit of refusals; the counts so far are queued when it closes."""
     denials = DenialAudit(queue, on_canary)
-    folding = background(denials.fold_on())
+    folding = unending(denials.fold_on)
     try:
         yield denials
     finally:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -16,7 +17,7 @@ from gateway.store.audit import AuditStore
 from gateway.store.audit_file import AuditFile
 from gateway.store.audit_line import AuditLine
 from gateway.store.connections.connect import open_line
-from gateway.tasks import background, cancel_and_wait
+from gateway.tasks import cancel_and_wait, unending
 
 SYNC_SECONDS = 1.0
 
@@ -53,7 +54,7 @@ async def open_audit(
     )
     syncing = None
     if file is not None and wanted is not None and wanted.sync is Fsync.SECOND:
-        syncing = background(_sync_repeatedly(file))
+        syncing = unending(partial(_sync_repeatedly, file))
     try:
         yield audit
     finally:

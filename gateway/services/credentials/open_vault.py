@@ -18,7 +18,7 @@ from gateway.services.credentials.watch import CredentialWatch
 from gateway.services.telemetry.traffic import Traffic
 from gateway.store.connections.connect import open_store
 from gateway.store.vault import LONGEST_WAIT, VaultNews, VaultStore
-from gateway.tasks import background, cancel_and_wait
+from gateway.tasks import cancel_and_wait, unending
 
 # How long a worker waits for the vault where others serve.
 PATIENCE_SECONDS = 20.0
@@ -73,7 +73,7 @@ async def live_credentials(
         await _wait_for(sync)
     credentials = LiveCredentials(sync, source.now)
     watch = CredentialWatch(credentials, traffic)
-    running = background(sync.run()), background(watch.watch())
+    running = unending(sync.run), unending(watch.watch)
     try:
         yield credentials
     finally:

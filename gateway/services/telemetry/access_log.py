@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.domain.traffic import Handled
 from gateway.log import log
 from gateway.services.telemetry.access_lines import as_line_for_people, as_line_of_json
-from gateway.tasks import background, cancel_and_wait
+from gateway.tasks import cancel_and_wait, unending
 
 FLUSH_SECONDS = 0.05
 STUCK_SECONDS = 1.0
@@ -34,7 +34,7 @@ class AccessLog:
         self._rest: list[bytes] = []
         self._dropped = 0
         self._turn = asyncio.Lock()
-        self._writing = background(self._write_on())
+        self._writing = unending(self._write_on)
 
     def add(self, batch: Sequence[Handled]) -> None:
         taken = batch[: max(0, MAX_WAITING - len(self._waiting))]

@@ -30,7 +30,7 @@ from gateway.domain.usage import (
 from gateway.log import log
 from gateway.store.connections.connect import open_lines
 from gateway.store.usage import IN_ONE_TURN, UsageStore, UsageWriter
-from gateway.tasks import background, cancel_and_wait, cooperatively
+from gateway.tasks import cancel_and_wait, cooperatively, unending
 
 FLUSH_SECONDS = 1.0
 # Buckets in one flush, and buckets that wait while Redis is away; more are not counted.
@@ -64,7 +64,7 @@ async def open_usage(store: StoreSettings) -> AsyncIterator["UsageBook"]:
     """Yield the counter; what was counted is written when it closes."""
     writer = UsageWriter(open_lines(store), token_hex(6), store.prefix)
     book = UsageBook(writer)
-    flushing = background(book.flush_on())
+    flushing = unending(book.flush_on)
     try:
         yield book
     finally:

@@ -11,7 +11,7 @@ from gateway.services.tools.command_tools import CommandTools
 from gateway.services.tools.program_slots import ProgramSlots
 from gateway.services.tools.program_vet import ProgramVet
 from gateway.services.tools.stdio_pool import StdioPool
-from gateway.tasks import background, cancel_and_wait
+from gateway.tasks import cancel_and_wait, unending
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ async def open_programs(
     launcher = Launcher(settings)
     slots = ProgramSlots(settings.most)
     pool = StdioPool(launcher, slots, time.monotonic, is_known)
-    watch = background(pool.watch())
+    watch = unending(pool.watch)
     try:
         vet = ProgramVet(settings, launcher)
         yield Programs(pool, CommandTools(launcher, slots), launcher, vet)

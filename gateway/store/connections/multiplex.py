@@ -23,7 +23,7 @@ from gateway.domain.errors import StoreError
 from gateway.log import log
 from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import MAX_WAITING, Line, ReplyError, fail, pack, take_over
-from gateway.tasks import background, cancel_and_wait, retrieve_exception
+from gateway.tasks import cancel_and_wait, retrieve_exception, unending
 from gateway.timers import Timer, timeout
 
 # A server that restarts, or a proxy that closes idle connections, is back within this time.
@@ -61,7 +61,7 @@ class Multiplexer:
         self._patience: Timer | None = None
         self._closed = False
         self._wait_for(timeout)
-        self._connecting = background(self._keep_connected())
+        self._connecting = unending(self._keep_connected)
 
     def call(self, command: bytes, key_id: str = "") -> asyncio.Future[Any]:
         """Return the reply to a packed command: int, bytes, None or a list of them; else

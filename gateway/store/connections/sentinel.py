@@ -8,6 +8,7 @@ server that is no longer the master.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, cast
 
 from redis.asyncio import Connection, Redis
@@ -26,7 +27,7 @@ from redis.utils import str_if_bytes
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.store.connections.named import NamedConnection, NamedTlsConnection, client_of
 from gateway.store.connections.urls import StoreUrl
-from gateway.tasks import background, cancel_and_wait
+from gateway.tasks import cancel_and_wait, unending
 
 # After a manual failover the old master keeps serving for seconds: only the sentinels know better.
 WATCH_SECONDS = 0.25
@@ -118,7 +119,7 @@ async def master_client(url: StoreUrl, options: dict[str, Any]) -> AsyncIterator
     sentinels = sentinels_of(url, options["socket_connect_timeout"])
     pool = master_pool(sentinels, url, options)
     client: Redis = Redis.from_pool(pool)
-    watching = background(_follow(pool))
+    watching = unending(partial(_follow, pool))
     try:
         yield client
     finally:
@@ -145,7 +146,7 @@ class MasterLine(Multiplexer):
         self._pool = master_pool(self._sentinels, url, options)
         self._latest: Connection | None = None
         super().__init__(self._new_connection, timeout=timeout, prepare=prepare)
-        self._watching = background(self._watch())
+        self._watching = unending(self._watch)
 
     def _new_connection(self) -> Connection:
         self._latest = self._pool.make_connection()

@@ -19,7 +19,7 @@ from gateway.store.connections.cluster import ClusterClient
 from gateway.store.connections.failures import reason_of
 from gateway.store.connections.line import ReplyError
 from gateway.store.connections.multiplex import Multiplexer
-from gateway.tasks import Tasks, background, cancel_and_wait
+from gateway.tasks import Tasks, cancel_and_wait, unending
 from gateway.timers import timeout, timeout_at
 
 SLOTS = 16384
@@ -48,7 +48,7 @@ class ClusterLines:
         self._stale = asyncio.Event()
         self._stale.set()
         self._tasks = Tasks()
-        self._refreshing = background(self._refresh_topology())
+        self._refreshing = unending(self._refresh_topology)
 
     def call(self, command: bytes, key_id: str) -> Awaitable[Any]:
         owner = self._owners[slot_of(key_id)]

@@ -13,7 +13,7 @@ from gateway.log import log
 from gateway.store.embedded import process as server_process
 from gateway.store.embedded.engine import Engine, find_engine
 from gateway.store.state_dir import STORE, STORE_LOCK, prepare, socket_path
-from gateway.tasks import background, cancel_and_wait
+from gateway.tasks import cancel_and_wait, unending
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
@@ -34,7 +34,7 @@ async def embedded(state_dir: Path, engine: Engine | None = None) -> AsyncIterat
     """
     store = _Store(prepare(state_dir), engine)
     await store.open()
-    watching = background(store.watch())
+    watching = unending(store.watch)
     try:
         yield store.socket
     finally:
