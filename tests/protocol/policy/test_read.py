@@ -300,7 +300,8 @@ ALIASES = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("content", "problem"),
     [
         (ALIASES.encode(), "aliases expanded"),
-        (b"[" * 100_000, "nested deeper"),
+        # Some builds of libyaml have a bound of their own, with a sentence of their own.
+        (b"[" * 100_000, "nest"),
         (b"".join(b" " * i + b"a:\n" for i in range(100)), "nested deeper"),
         (b"a: b\n" * 200_000, "larger than 512 KiB"),
         (b"".join(b"k%d: 1\n" % i for i in range(40_000)), "more than 50000 values"),
