@@ -11,7 +11,10 @@ LONGEST_PART = 24
 # redis-cli may have a million characters.
 WIDEST = 200
 # Names are split after / : @ _ - and after commas; numbers with a unit, dates and times are not.
-_PART = re.compile(r"\S*?(?:[/:@_-](?=[A-Za-z{$]{2})|[,;](?=\S)|$)")
+# Chinese has no spaces, and is split after any character.
+_PART = re.compile(
+    r"\S*?(?:[/:@_-](?=[A-Za-z{$]{2})|[,;](?=\S)|[\u2e80-\uffdc\U0001f000-\U0003ffff]|$)"
+)
 
 
 def lay_out(rows: Sequence[Sequence[str]], most: int | None) -> list[str]:
@@ -60,12 +63,13 @@ def _broken(text: str, width: int) -> list[str]:
         return [text]
     lines = [""]
     for word in text.split():
+        gap = " " if lines[-1] else ""
         for piece in (word,) if _cells(word) <= width else _pieces(word, width):
-            gap = " " if lines[-1] and piece is word else ""
             if lines[-1] and _cells(lines[-1] + gap + piece) > width:
                 lines.append(piece)
             else:
                 lines[-1] += gap + piece
+            gap = ""
     return lines
 
 

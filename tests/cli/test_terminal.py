@@ -74,6 +74,13 @@ def test_chinese_characters_take_two_columns() -> None:
     assert (chinese, latin) == ("审计  x", "abcd  y")
 
 
+def test_chinese_is_broken_between_any_two_characters() -> None:
+    name, label = "销售部门的一个很长的名字" * 3, "标签 用于每天的销售数据汇总" * 2
+    lines = lay_out((("A", "B", "C"), ("x" * 24, name, label)), 60)
+    assert all(len(line) + sum(c > "⺀" for c in line) <= 60 for line in lines)
+    assert "标签 用于" in "\n".join(lines)
+
+
 async def test_a_list_fits_eighty_columns_and_no_colours_means_none(
     store: StoreSettings, tmp_path: Path, client: Redis
 ) -> None:
