@@ -288,6 +288,10 @@ async def test_a_tool_shows_who_can_use_it_and_connects_who_cannot(
     assert opened.status == 200
     assert b"crm" in opened.body
     assert b"github" not in opened.body
+    await row.get_by_role("button", name="End the link").click()
+    await page.get_by_role("status").get_by_text("ann: the link has ended").wait_for()
+    assert (await world.call(None, url.removeprefix(world.url))).status != 200
+    assert await row.get_by_role("button", name="End the link").count() == 0
     await keep(world, Vault(world.client), "user/ann/crm", "api_key", value="a-crm-token-0123")
     await go(page, "Tools")
     await page.get_by_role("link", name="fc", exact=True).click()

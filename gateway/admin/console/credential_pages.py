@@ -140,25 +140,28 @@ def _to_list(parts: Params) -> Redirect:
 
 
 async def list_users(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
-    return await _users(backend, caller, sent, None)
+    return await _users(backend, caller, sent)
 
 
 async def make_link(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
     body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
     parts = {"user": sent.get("user", "")}
     link = (await vault.link(backend, call_of(caller, parts, body=body))).data
-    return await _users(backend, caller, {}, link)
+    return await _users(backend, caller, {}, link=link)
 
 
-async def end_links(backend: Backend, caller: Caller, _: Params, sent: Params) -> Redirect:
-    await vault.end_links(backend, call_of(caller, {"user": sent.get("user", "")}))
-    return Redirect("users")
+async def end_links(backend: Backend, caller: Caller, _: Params, sent: Params) -> Page:
+    parts = {"user": sent.get("user", "")}
+    ended = (await vault.end_links(backend, call_of(caller, parts))).data
+    return await _users(backend, caller, {}, ended=ended)
 
 
-async def _users(backend: Backend, caller: Caller, sent: Params, link: Any) -> Page:
+async def _users(
+    backend: Backend, caller: Caller, sent: Params, link: Any = None, ended: Any = None
+) -> Page:
     listed = (await vault.list_users(backend, call_of(caller, query=_asked(sent)))).data
-    values = {"users": listed.users, "link": link, "may_write": caller.may(vault.WRITE)}
-    return Page("users", {**values, **_found(sent, listed)})
+    values = {"users": listed.users, "may_write": caller.may(vault.WRITE)}
+    return Page("users", {**values, "link": link, "ended": ended, **_found(sent, listed)})
 
 
 _NAME = r"(?P<name>[a-z][a-z0-9_]{1,62})"

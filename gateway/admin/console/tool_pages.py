@@ -15,20 +15,38 @@ async def list_tools(backend: Backend, caller: Caller, _: Params, __: Params) ->
 
 
 async def show_tool(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
-    return await _tool(backend, caller, parts, sent, None)
+    return await _tool(backend, caller, parts, sent)
 
 
 async def make_link(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
-    if not caller.may(tools.READ):
-        # The answering page shows the tool; the users' page can make the same link.
-        raise ApiError(403, "scope_denied", "Your key may not look at tools: use the users' page.")
+    _check_may_look(caller)
     body = checked(vault.LinkBody, {"credentials": sent.get("credentials", "")})
     user = {"user": sent.get("user", "")}
     link = (await vault.link(backend, call_of(caller, user, body=body))).data
-    return await _tool(backend, caller, parts, {}, link)
+    return await _tool(backend, caller, parts, {}, link=link)
 
 
-async def _tool(backend: Backend, caller: Caller, parts: Params, sent: Params, link: Any) -> Page:
+async def end_links(backend: Backend, caller: Caller, parts: Params, sent: Params) -> Page:
+    _check_may_look(caller)
+    user = {"user": sent.get("user", "")}
+    ended = (await vault.end_links(backend, call_of(caller, user))).data
+    return await _tool(backend, caller, parts, {}, ended=ended)
+
+
+def _check_may_look(caller: Caller) -> None:
+    """The answering page shows the tool; the users' page can make and end the same links."""
+    if not caller.may(tools.READ):
+        raise ApiError(403, "scope_denied", "Your key may not look at tools: use the users' page.")
+
+
+async def _tool(
+    backend: Backend,
+    caller: Caller,
+    parts: Params,
+    sent: Params,
+    link: Any = None,
+    ended: Any = None,
+) -> Page:
     servers = (await tools.list_tools(backend, call_of(caller, query=DaysQuery()))).data
     one = next((tool for tool in servers.tools if tool.name == parts["name"]), None)
     if one is None:
@@ -45,6 +63,7 @@ async def _tool(backend: Backend, caller: Caller, parts: Params, sent: Params, l
             "more": {"after": users.next},
             "may_link": caller.may(vault.WRITE),
             "link": link,
+            "ended": ended,
         },
     )
 
@@ -54,4 +73,5 @@ VIEWS = (
     View("tools", tools.READ, list_tools),
     View(f"tools/{_NAME}", tools.READ, show_tool),
     View(f"tools/{_NAME}/links", vault.WRITE, make_link, writes=True),
+    View(f"tools/{_NAME}/end_links", vault.WRITE, end_links, writes=True),
 )

@@ -167,6 +167,8 @@ CHINESE = MappingProxyType(
         "Link open for": "链接剩余",
         "min": "分钟",
         "End the link": "终止链接",
+        "the link has ended and opens for nobody.": "链接已终止，任何人都无法再打开。",
+        "no link was open.": "没有打开的链接。",
         "Try again": "重试",
         "Send this to that user only. It works once, for 15 minutes:": "仅发送给该用户；15 分钟内有效且只能使用一次：",
         "Event": "事件",
