@@ -321,7 +321,7 @@ async def test_what_was_done_is_in_the_audit_and_leads_to_its_key(
     await page.get_by_role("heading", name="sales").wait_for()
 
 
-async def test_the_call_of_a_tool_is_not_broken_within_a_name(page: Page, world: World) -> None:
+async def test_where_a_call_went_is_not_broken_within_a_name(page: Page, world: World) -> None:
     called = {
         "ts": 1.8e9,
         "event": "tool.call",
@@ -341,10 +341,14 @@ async def test_the_call_of_a_tool_is_not_broken_within_a_name(page: Page, world:
     await page.get_by_text("Live").wait_for()
     stream = f"{world.store.prefix}audit"
     await world.client.xadd(stream, {"record": json.dumps(called)})
-    cell = page.get_by_role("cell", name="tools/gh:echo")
-    assert set(await cell.evaluate(LINES_OF_TEXTS)) == {1}
-    await page.reload()
-    assert set(await cell.evaluate(LINES_OF_TEXTS)) == {1}
+    own = [{"name": "user/ann/crm", "version": 0}]
+    used = {**called, "agent": "services/crm", "tool": "", "credentials": own}
+    await world.client.xadd(stream, {"record": json.dumps(used)})
+    for _ in ("live", "loaded"):
+        for name in ("tools/gh:echo", "services/crm", "user/ann/crm"):
+            cell = page.get_by_role("cell", name=name, exact=True)
+            assert set(await cell.evaluate(LINES_OF_TEXTS)) == {1}, name
+        await page.reload()
 
 
 async def test_the_audit_is_followed_paused_verified_and_exported(page: Page, world: World) -> None:

@@ -13,6 +13,13 @@ function cell(row, text, kind = "") {
   return made;
 }
 
+// As `path` of macros.html: a path may be broken after its slashes.
+function pathCell(row, text) {
+  const made = cell(row, "", "mono fold");
+  for (const part of String(text).split(/(?<=\/)/)) made.append(part, document.createElement("wbr"));
+  return made;
+}
+
 function named(used) {
   if (!Array.isArray(used)) return "";
   return used.map(({ name, version }) => (version ? `${name}@${version}` : name)).join(" ");
@@ -43,10 +50,10 @@ function show(record) {
     link.textContent = record.key_id;
     key.append(link);
   }
-  const where = cell(row, record.agent, "mono fold");
+  const where = pathCell(row, record.agent ?? "");
   if (record.tool) where.append(":", document.createElement("wbr"), record.tool);
   cell(row, record.user, "fold");
-  cell(row, named(record.credentials), "mono fold");
+  pathCell(row, named(record.credentials));
   cell(row, record.code, record.decision === "denied" ? "mono denied" : "mono");
   cell(row, record.count, "number");
   while (table.tBodies[0].rows.length > MOST_ROWS) table.tBodies[0].deleteRow(-1);
