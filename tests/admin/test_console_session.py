@@ -416,6 +416,23 @@ async def test_a_form_that_is_sent_twice_makes_one_key(world: World, admin: Key)
     assert ids[0] == ids[1]
 
 
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [("en", "agents/ecoh; did you mean agents/echo?"), ("zh", "agents/ecoh，是否指 agents/echo？")],
+)
+async def test_a_scope_that_opens_nothing_is_told_of_with_the_name_that_was_meant(
+    world: World, admin: Key, lang: str, words: str
+) -> None:
+    cookie = f"{await sign_in(world, admin)}; gateway_console_lang={lang}"
+    form = f"csrf={csrf_of(await get(world, 'keys', cookie))}&consumer=sales"
+    made = (await post(world, "keys", f"{form}&scopes=agents/ecoh agents/echo", cookie)).body
+    assert made.decode().count(words) == 1
+    key_id = re.findall(rb"agk_live_([0-9A-Za-z]{12})_", made)[0].decode()
+    assert words in (await get(world, f"keys/{key_id}", cookie)).body.decode()
+    good = (await post(world, "keys", f"{form}&scopes=agents/echo", cookie)).body
+    assert b'class="absent"' not in good
+
+
 async def test_a_key_sees_the_pages_that_it_may_and_begins_with_the_first(
     world: World, admin: Key
 ) -> None:

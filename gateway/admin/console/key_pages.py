@@ -1,6 +1,7 @@
 """The pages of keys: the list, one key, acts on several."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,7 +15,9 @@ from gateway.crypto.draw import draw
 from gateway.domain.credentials import WARN_SECONDS
 from gateway.domain.errors import ChangedError, UsageError
 from gateway.domain.keys.expiry import NEVER
+from gateway.domain.keys.scopes import from_items
 from gateway.domain.keys.views import KeyView, State
+from gateway.domain.policies.unknown_names import UnknownName, unknown_name
 from gateway.services.keys.bulk import Act
 
 # The name of a checkbox begins so; the rest is the id of a key.
@@ -55,6 +58,7 @@ async def _keys(backend: Backend, caller: Caller, sent: Params, issued: Any) -> 
             "acts": [act.value for act in Act],
             "may_write": caller.may(change_keys.WRITE),
             "issued": issued,
+            "absent": _absent(backend, issued.scopes if issued else ()),
         },
     )
 
@@ -89,6 +93,7 @@ async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Pa
         "key",
         {
             "key": shown.data,
+            "absent": _absent(backend, shown.data.scopes),
             "revision": dict(shown.headers)["ETag"],
             "form": _form_of(shown.data),
             "plans": sorted(plans),
@@ -106,6 +111,13 @@ async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Pa
             "marker": draw(MARKER_LENGTH),
         },
     )
+
+
+def _absent(backend: Backend, scopes: Iterable[str]) -> list[UnknownName]:
+    """Return what the scopes name and the policies in force do not have."""
+    policies = backend.policies()
+    found = (unknown_name(scope, policies) for scope in from_items(scopes).scopes)
+    return [one for one in found if one is not None]
 
 
 def _form_of(key: KeyView) -> dict[str, str]:
