@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from redis.asyncio import Redis
 
-from gateway.admin.console.console import POWERLESS, UNKNOWN_KEY
+from gateway.admin.console.console import ENDED, POWERLESS, UNDONE, UNKNOWN_KEY
 from gateway.admin.console.explain_words import EXPLAINED
 from gateway.admin.console.key_pages import CHANGED_MEANWHILE
 from gateway.admin.console.places import MENU
@@ -112,6 +112,9 @@ async def test_a_session_ends_with_its_key_and_with_signing_out(world: World, ad
     assert page.status == 200
     await world.client.hset(world.record(admin), "status", "revoked")
     assert (await get(world, "", cookie)).status == 401
+    acted = await post(world, "keys", f"csrf={csrf_of(page)}&consumer=a&scopes=agents/*", cookie)
+    assert acted.status == 401
+    assert b"Nothing was done" in acted.body
     await world.client.hset(world.record(admin), "status", "active")
     assert (await get(world, "", cookie)).status == 200
     left = await post(world, "logout", f"csrf={csrf_of(page)}", cookie)
@@ -641,7 +644,7 @@ def test_every_text_of_the_pages_is_there_in_chinese() -> None:
     }
     states = {*State, *CredentialState}
     titles = {*TITLES.values(), Refusal(418, "teapot", "").title}
-    told = {CHANGED_MEANWHILE, POWERLESS, UNKNOWN_KEY, "changed"}
+    told = {CHANGED_MEANWHILE, ENDED, POWERLESS, UNDONE, UNKNOWN_KEY, "changed"}
     made = {name for _, name in MENU} | acts | outcomes | states | titles | told
     assert sorted((found | made) - CHINESE.keys()) == []
 

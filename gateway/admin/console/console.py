@@ -30,7 +30,8 @@ POWERLESS = (
     "This key is valid, but opens no page here: it lacks a scope such as gateway/read. Add the "
     "scope to the key, or sign in with another key."
 )
-_ENDED = "You were signed out, or your key has ended. Sign in again."
+ENDED = "You were signed out, or your key has ended. Sign in again."
+UNDONE = "Nothing was done: you were signed out, or your key has ended. Sign in and try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Console:
         if visit.request.method not in ("GET", "HEAD"):
             raise ApiError(405, "method_not_allowed", "Use GET or POST here.")
         if visit.session is None:
-            return _login(visit, _ENDED if visit.token else "")
+            return _login(visit, ENDED if visit.token else "")
         return await self._show(visit, rest, _query(visit.request))
 
     async def _take(self, visit: _Visit, rest: str) -> Reply | Streamed:
@@ -96,7 +97,7 @@ class Console:
         if rest == "login":
             return await self._begin(visit, form)
         if visit.session is None:
-            return _login(visit, _ENDED)
+            return _login(visit, ENDED if rest == "logout" else UNDONE)
         if not is_csrf(visit.session, form.pop("csrf", "")):
             raise ApiError(403, "forged", "This form is of another session: load the page again.")
         if rest == "logout":

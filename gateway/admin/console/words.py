@@ -25,6 +25,9 @@ CHINESE = MappingProxyType(
             "此密钥有效，但无权打开任何页面：它缺少 gateway/read 之类的范围。请为其添加范围，或使用其他密钥登录。"
         ),
         "You were signed out, or your key has ended. Sign in again.": "您已退出，或密钥已失效，请重新登录。",
+        "Nothing was done: you were signed out, or your key has ended. Sign in and try again.": (
+            "操作未执行：您已退出，或密钥已失效。请登录后重试。"
+        ),
         "Make the first one on the gateway's machine:": "请在网关所在机器上创建第一个密钥：",
         "There is nothing at this address.": "此地址没有内容。",
         "There is nothing here": "此处没有内容",
