@@ -36,7 +36,7 @@ COMMANDS = {
     "version": ("version:version", "Print the version."),
 }
 
-EPILOG = "\b\nExample:\n  gateway demo\n  gateway keys create --consumer sales --scope 'agents/*'"
+EPILOG = "\b\nExamples:\n  gateway demo\n  gateway keys create --consumer sales --scope 'agents/*'"
 
 
 class LazyGroup(click.Group):

@@ -41,10 +41,10 @@ LINK_EXAMPLE = "gateway users link alice --credentials github,aliyun:ak_sk"
 @json_option
 @store_options
 def link(store: StoreSettings, user: str, credentials: str, url: str | None, as_json: bool) -> None:
-    """Make a one-time URL at which the user enters the values, good for 15 minutes.
+    """Make a one-time URL at which the user enters the values.
 
-    Send it to that user only: whoever enters values there first decides with which credentials
-    this user's tools are called.
+    It is good for 15 minutes. Send it to that user only: whoever enters values there first decides
+    with which credentials this user's tools are called.
     """
     check_user(user)
     wanted = read_requested(credentials)
@@ -109,7 +109,7 @@ def unlink(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove a user's credentials from the vault, and end the user's open links."""
+    """Remove a user's credentials, and end the user's open links."""
     check_user(user)
     if links_only and credentials is not None:
         raise UsageError("--links-only keeps all credentials: leave out --credentials.")

@@ -42,6 +42,15 @@ def test_help_says_what_it_does_and_shows_an_example(name: str) -> None:
             assert parameter.help, f"{name} {parameter.opts[0]} has no help"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_eighty_columns_and_cuts_no_sentence(name: str) -> None:
+    context = click.Context(COMMANDS[name], info_name=name, terminal_width=80)
+    told = COMMANDS[name].get_help(context)
+    assert [line for line in told.splitlines() if len(line) > 80] == []
+    summaries = told.partition("\nCommands:\n")[2]
+    assert [line for line in summaries.splitlines() if line.endswith("...")] == []
+
+
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     whole = {**os.environ, **(env or {})}
     return subprocess.run(

@@ -77,10 +77,11 @@ def verify(
     partial: bool,
     allow_unsigned: bool,
 ) -> None:
-    """Check every record against its chain; exit 1 and name the first bad one.
+    """Check every record against its chain.
 
-    This finds records that were changed, dropped, reordered or made up. A chain that was cut at its
-    end while its writer ran is found only with an anchor; chains without an end are counted.
+    Exit 1, and name the first bad record. This finds records that were changed, dropped, reordered
+    or made up. A chain that was cut at its end while its writer ran is found only with an anchor;
+    chains without an end are counted.
     """
     look = _verified(store, file, anchor, partial=partial, allow_unsigned=allow_unsigned)
     verdict, _ = asyncio.run(look)
@@ -117,10 +118,10 @@ def verify(
 def anchor(
     store: StoreSettings, file: Path | None, out: Path | None, partial: bool, allow_unsigned: bool
 ) -> None:
-    """Write a signed statement of how far each chain goes; keep it away from the records.
+    """Write a signed statement of how far each chain goes.
 
-    'gateway audit verify --anchor FILE' later finds what was cut off since. All records are
-    verified first; there is no anchor of bad ones.
+    Keep it away from the records. 'gateway audit verify --anchor FILE' later finds what was cut off
+    since. All records are verified first; there is no anchor of bad ones.
     """
     look = _verified(store, file, None, partial=partial, allow_unsigned=allow_unsigned)
     verdict, text = asyncio.run(look)

@@ -59,10 +59,11 @@ def _warn_of_mentions(name: CredentialId, directory: Path) -> None:
 @json_option
 @store_options
 def rewrap(store: StoreSettings, as_json: bool) -> None:
-    """Encrypt every credential under the current master key, the first of those given.
+    """Encrypt every credential under the current master key.
 
-    Start the gateways with both keys first, and drop the old key when this command has succeeded.
-    It can be stopped at any point and run again; every credential stays readable meanwhile.
+    This is the first of the keys given. Start the gateways with both keys first, and drop the old
+    key when this command has succeeded. It can be stopped at any point and run again; every
+    credential stays readable meanwhile.
     """
 
     async def work(vault: Vault) -> tuple[Counter[str], list[str]]:

@@ -18,7 +18,7 @@ from gateway.services.credentials.vault import CredentialView, State, Vault
 @json_option
 @store_options
 def list_credentials(store: StoreSettings, as_json: bool) -> None:
-    """List credentials with their types, versions and states, never their values."""
+    """List credentials and their states, never their values."""
     found = with_vault(store, Vault.all)
     if as_json:
         print_json({"credentials": [asdict(view) for view in found]})

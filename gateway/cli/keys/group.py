@@ -9,7 +9,7 @@ from gateway.cli.keys.show import list_keys, show
 keys = group(
     "keys",
     "Create, find, change, revoke and move the keys that callers hold.",
-    "gateway keys create --consumer sales --scope agents/support:chat --expires 30d",
+    "gateway keys create --consumer sales --scope agents/support --expires 30d",
     *(create, list_keys, show, revoke, disable, enable, rotate, update, delete),
     *(export_keys, import_keys),
 )

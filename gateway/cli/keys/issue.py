@@ -55,7 +55,7 @@ idempotency_option = click.option(
 
 
 @command(
-    "gateway keys create --consumer sales --scope agents/support:chat --expires 30d",
+    "gateway keys create --consumer sales --scope agents/support --expires 30d",
     "KEY=$(gateway keys create --consumer sales --scope 'agents/*' --quiet)",
 )
 @click.option("--consumer", required=True, metavar="NAME", help="Who holds the key.")
@@ -132,7 +132,7 @@ def create(
 
 @command(
     "gateway keys rotate 4xT9mQ2LrB7c --grace 24h",
-    "gateway keys rotate --consumer sales --grace 24h --out sales-keys.jsonl --yes",
+    "gateway keys rotate --consumer sales --grace 24h --out sales.jsonl --yes",
 )
 @selection_options
 @click.option(

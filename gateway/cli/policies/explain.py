@@ -27,11 +27,11 @@ from gateway.store.key_reader import KeyReader
 
 
 @command(
-    "gateway policy explain --key 4xT9mQ2LrB7c --method POST --url /agents/support/chat",
-    "gateway policy explain --key 4xT9mQ2LrB7c --url https://support.example.com/chat",
-    "gateway policy explain --key 4xT9mQ2LrB7c --url /tools/fc/mcp --tool list_functions --user u1",
-    "gateway policy explain --key 4xT9mQ2LrB7c --url /models/v1/chat/completions --model gpt-4",
-    "gateway policy explain --key 4xT9mQ2LrB7c --url '/v1/credentials?names=openai_key'",
+    "gateway policy explain --key ID --method POST --url /agents/support/chat",
+    "gateway policy explain --key ID --url https://support.example.com/chat",
+    "gateway policy explain --key ID --url /tools/fc/mcp --tool search --user u1",
+    "gateway policy explain --key ID --url /models/v1/responses --model gpt-4",
+    "gateway policy explain --key ID --url '/v1/credentials?names=openai_key'",
 )
 @click.option("--key", "key_id", metavar="ID", type=KEY_ID, help="The key's id. Default: no key.")
 @click.option(
