@@ -14,6 +14,9 @@ REFUSED: Mapping[str, str] = MappingProxyType(
     {
         NO_KEY: "没有密钥 {id}：请在密钥列表中查找。",
         "There is no credential '{name}'.": "没有凭据 {name}。",
+        "There is no credential '{name}'. Did you mean '{meant}'?": (
+            "没有凭据 {name}，是否指 {meant}？"
+        ),
         "The policies have no tools '{name}'.": "策略中没有工具 {name}。",
         "This needs one of {scopes}.": "需要以下范围之一：{scopes}。",
         "Your key may not look at tools: use the users' page.": (

@@ -79,9 +79,9 @@ def verify(
 ) -> None:
     """Check every record against its chain.
 
-    Exit 1, and name the first bad record. This finds records that were changed, dropped, reordered
-    or made up. A chain that was cut at its end while its writer ran is found only with an anchor;
-    chains without an end are counted.
+    The first bad record is named, with exit 1. This finds records that were changed, dropped,
+    reordered or made up. A chain that was cut at its end while its writer ran is found only with an
+    anchor; chains without an end are counted.
     """
     look = _verified(store, file, anchor, partial=partial, allow_unsigned=allow_unsigned)
     verdict, _ = asyncio.run(look)

@@ -19,6 +19,7 @@ from gateway.domain.credentials import (
     without_empty,
 )
 from gateway.domain.errors import MissingError, OperationError, UsageError
+from gateway.domain.nearest import nearest
 from gateway.domain.policies.mentions import unmet
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
@@ -219,8 +220,12 @@ class Vault:
     async def _read(self, name: CredentialId) -> bytes:
         """Return the record, empty if it is lost; MissingError if there is no such credential."""
         record = await self._store.get(name)
-        if record is None and name not in await self._written():
-            raise MissingError(f"There is no credential '{name}'.")
+        if record is None and name not in (written := await self._written()):
+            # Nobody is told the names of others: a user may ask at a link.
+            own = [str(one) for one in written if one.owner == name.owner]
+            meant = nearest(str(name), own)
+            hint = f" Did you mean '{meant}'?" if meant else ""
+            raise MissingError(f"There is no credential '{name}'.{hint}")
         return record or b""
 
     async def _next_number(self, name: CredentialId, before: bytes | None) -> int:

@@ -187,6 +187,18 @@ async def test_a_change_that_somebody_else_made_meanwhile_is_not_written_over(
         assert await place.store.get(NAME) == theirs
 
 
+async def test_a_name_that_was_mistyped_is_told_with_the_one_that_was_meant(place: Place) -> None:
+    with pytest.raises(MissingError, match=f"credential 'crn'. Did you mean '{NAME}'"):
+        await place.vault.show(CredentialId("crn"))
+
+
+async def test_nobody_is_told_of_a_credential_of_somebody_else(place: Place) -> None:
+    await place.vault.set(replace(CRM, id=CredentialId("crm", "ann")))
+    for owner in ("bob", "anne"):
+        with pytest.raises(MissingError, match=f"user/{owner}/crm'.$"):
+            await place.vault.show(CredentialId("crm", owner))
+
+
 async def test_what_somebody_else_deleted_meanwhile_is_missing(place: Place) -> None:
     async def delete_it(event: str, name: CredentialId, version: int) -> None:
         await place.store.delete(name, await place.store.get(name) or b"", version)
