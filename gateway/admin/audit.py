@@ -35,6 +35,7 @@ class AuditFilter(Input):
     key: str = ""
     consumer: str = ""
     agent: str = ""
+    credential: str = ""
     user: str = ""
     actor: str = ""
     decision: Literal["", "allowed", "denied", "shadow"] = ""

@@ -157,7 +157,7 @@ def test_the_latest_are_read_from_the_end_and_followed_over_one_connection(
 
 
 def test_records_are_found_by_what_they_say(vault: VaultCommands, redis: Any) -> None:
-    def write(event: str, key: str, **more: str) -> None:
+    def write(event: str, key: str, **more: Any) -> None:
         record = {"event": event, "key_id": key, **more}
         redis.xadd("gw:audit", {"record": json.dumps(record)})
 
@@ -165,8 +165,9 @@ def test_records_are_found_by_what_they_say(vault: VaultCommands, redis: Any) ->
         lines = vault.gateway("audit", *words).out.splitlines()
         return [f"{one['event']} {one['key_id']}" for one in map(json.loads, lines)]
 
-    write("credential.use", "a", user="ann", agent="services/crm")
-    write("credential.read", "b")
+    used = [{"name": "user/ann/mail", "version": 1}, {"name": "crm", "version": 2}]
+    write("credential.use", "a", user="ann", agent="services/crm", credentials=used)
+    write("credential.read", "b", credentials=["crm"])
     write("credentials", "a")
     write("audit.end", "")
     redis.xadd("gw:audit", {"record": "no record"})
@@ -176,6 +177,8 @@ def test_records_are_found_by_what_they_say(vault: VaultCommands, redis: Any) ->
         assert shown(*verb, "--event", "credential.*") == both
         assert shown(*verb, "--event", "credential.*", "--key", "b") == both[1:]
         assert shown(*verb, "--user", "ann", "--agent", "services/crm") == both[:1]
+        assert shown(*verb, "--credential", "crm") == both[:1]
+        assert shown(*verb, "--credential", "mail") == []
         assert shown(*verb, "--decision", "denied") == ["request.denied a"]
         assert shown(*verb, "--event", "cred.*") == []
     # As many as are asked for, however many others come after.

@@ -45,6 +45,11 @@ _FILTERS = (
     click.option(
         "--agent", metavar="NAME", help="Only about this agent, or models/NAME and the like."
     ),
+    click.option(
+        "--credential",
+        metavar="NAME",
+        help="Only about this credential, such as openai_key or user/alice/github.",
+    ),
     click.option("--user", metavar="ID", help="Only on behalf of this user."),
     click.option("--actor", metavar="WHO", help="Only acts of this operator."),
     click.option("--decision", type=click.Choice(DECISIONS), help="Only with this decision."),

@@ -11,6 +11,7 @@ FILTERS = {
     "key": "key_id",
     "consumer": "consumer",
     "agent": "agent",
+    "credential": "credentials",
     "user": "user",
     "actor": "actor",
     "decision": "decision",
@@ -40,4 +41,8 @@ def _passes(record: Record, field: str, value: str) -> bool:
     found = record.get(field)
     if field == "event" and value.endswith(_ANY):
         return isinstance(found, str) and found.startswith(value.removesuffix("*"))
+    if field == "credentials":
+        # Anybody may have written to the stream.
+        used = found if isinstance(found, list) else []
+        return any(isinstance(one, dict) and one.get("name") == value for one in used)
     return bool(found == value)
