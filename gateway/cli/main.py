@@ -93,7 +93,8 @@ def run() -> NoReturn:
     except click.ClickException as problem:
         # click may spread a message over several lines, and often leaves out its full stop.
         sentence = " ".join(problem.format_message().split())
-        _exit(sentence if sentence.endswith((".", "?")) else f"{sentence}.", problem.exit_code)
+        is_whole = sentence.endswith((".", "?", "?)"))
+        _exit(sentence if is_whole else f"{sentence}.", problem.exit_code)
     except UsageError as problem:
         _exit(str(problem), 2)
     except UnreachableError as problem:

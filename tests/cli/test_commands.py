@@ -132,6 +132,7 @@ def test_what_has_no_effect_is_not_looked_at() -> None:
         (["serv"], "Did you mean 'serve'?"),
         (["frobnicate"], "See 'gateway --help'."),
         (["serve", "--lisen", "x"], "--listen"),
+        (["audit", "tail", "--since", "2h"], "--user'?)\n"),
         (["serve", "left over"], "unexpected extra argument"),
         (["credentials", "set", "crm"], "Choose from: api_key, bearer, "),
         (["run", "--env", "A=xx", "--env", "A=yy", "--", "sh"], "--env names A twice"),
