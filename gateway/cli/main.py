@@ -97,11 +97,13 @@ def run() -> NoReturn:
         _exit(sentence if is_whole else f"{sentence}.", problem.exit_code)
     except UsageError as problem:
         _exit(str(problem), 2)
-    except UnreachableError as problem:
-        reason = str(problem).removesuffix(".")
-        _exit(f"{reason}. Check {_redis_settings()}, and that Redis runs.", 1)
     except GatewayError as problem:
-        _exit(str(problem), 1)
+        sentence = str(problem)
+        # What could not be recorded has the reason as its cause.
+        if isinstance(problem, UnreachableError) or isinstance(problem.__cause__, UnreachableError):
+            advice = f"Check {_redis_settings()}, and that Redis runs."
+            sentence = f"{sentence.removesuffix('.')}. {advice}"
+        _exit(sentence, 1)
     except BrokenPipeError:
         # The reader closed the pipe, as in `gateway keys list | head`.
         _leave(1)

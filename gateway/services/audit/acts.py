@@ -50,7 +50,7 @@ class Acts:
             raise AuditError(
                 "This was not done, because its audit record could not be written: "
                 f"{denied.__cause__}"
-            ) from None
+            ) from denied.__cause__
         self.done += 1 if decision == ALLOWED else -1
 
     async def on_credential(self, event: str, name: CredentialId, version: int) -> None:
