@@ -110,6 +110,14 @@ def test_the_embedded_store_runs_for_as_long_as_the_command(commands: Commands) 
         assert own.gateway("redis", "--state-dir", str(state), "--", "GET", "k").out == "v\n"
 
 
+def test_who_finds_no_keys_learns_where_they_were_looked_for(commands: Commands) -> None:
+    assert "no keys yet in Redis" in commands("list").said
+    with TemporaryDirectory() as folder:
+        own = replace(commands, store=replace(commands.store, url=None), folder=Path(folder))
+        said = own("list", "--state-dir", f"{folder}/elsewhere").said
+        assert f"no keys yet in the private store in {folder}/elsewhere" in said
+
+
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_a_terminal_shows_types_as_redis_cli_does(commands: Commands) -> None:
     ask(commands, "RPUSH", "list", "a", "b")

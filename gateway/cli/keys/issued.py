@@ -10,6 +10,7 @@ from types import TracebackType
 import click
 
 from gateway.cli.gateway_url import local_gateway_url
+from gateway.cli.keys.options import named_store
 from gateway.cli.output import moment, note, print_json, printable
 from gateway.domain.errors import OperationError
 from gateway.domain.keys.record import CANARY
@@ -41,7 +42,7 @@ def print_issued(issued: Issued, *, as_json: bool) -> None:
 def explain_created(issued: Issued, store: StoreSettings, policies: Policies | None) -> None:
     """Say on stderr what to do with a new key, without repeating it."""
     # Name the store: a key made in another store than the gateway's is refused at its first use.
-    where = "Redis" if store.url else f"the private store in {store.state_dir}"
+    where = named_store(store)
     note(f"This is key {issued.key.id}, shown once: keep it now, {where} holds only its hash.")
     if issued.record.status == CANARY:
         note(

@@ -64,6 +64,11 @@ class KeyIdType(click.ParamType[str]):
 KEY_ID = KeyIdType()
 
 
+def named_store(store: StoreSettings) -> str:
+    """Return where the keys are, as a part of a sentence."""
+    return "Redis" if store.url else f"the private store in {store.state_dir}"
+
+
 def split_users(text: str | None) -> tuple[str, ...] | None:
     """Split user ids that are separated by commas or blanks."""
     return None if text is None else tuple(text.replace(",", " ").split())

@@ -9,7 +9,7 @@ import click
 from gateway.cli.command import command
 from gateway.cli.keys.facts import all_facts, print_key
 from gateway.cli.keys.filter import filter_options
-from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
+from gateway.cli.keys.options import KEY_ID, named_store, plans_of, policies_here, with_keys
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.domain.keys.views import KeyView, view
@@ -65,7 +65,7 @@ def list_keys(
         ],
     )
     if not found.keys:
-        none = "There are no keys yet: 'gateway keys create' makes one."
+        none = f"There are no keys yet in {named_store(store)}: 'gateway keys create' makes one."
         note("No key matches." if wanted != KeyFilter() else none)
     if found.next:
         note(f"There are more: add --after {found.next}")
