@@ -24,8 +24,8 @@ async def test_a_person_connects_an_account_and_removes_it(
         await page.goto(world.url + await new_link(world, user=LONG))
         await page.set_viewport_size({"width": 390, "height": 844})
         assert await page.evaluate("document.documentElement.scrollWidth") <= 390
-        await page.get_by_label("value").fill(VALUE)
-        assert await page.get_by_label("value").get_attribute("type") == "password"
+        await page.get_by_label("Key or token").fill(VALUE)
+        assert await page.get_by_label("Key or token").get_attribute("type") == "password"
         await page.get_by_role("button", name="Save").click()
         await page.get_by_role("status").wait_for()
         assert "connected" in await page.get_by_role("heading", name="crm").inner_text()
