@@ -13,6 +13,7 @@ from gateway.cli.options import json_option, store_options, web_url
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.domain.errors import UsageError
 from gateway.domain.links import check_user, read_requested
+from gateway.domain.nearest import nearest
 from gateway.domain.settings import StoreSettings
 from gateway.services.audit.acts import Acts
 from gateway.services.credentials.links import Links, NewLink, by_user
@@ -122,17 +123,21 @@ def unlink(
     async def work(vault: Vault) -> list[str]:
         removed = []
         for name in await vault.names():
+            owners.add(name.owner)
             if name.owner == user and (only is None or name.name in only):
                 await vault.delete(name)
                 removed.append(name.name)
         return removed
 
+    owners = set[str]()
     removed = [] if links_only else with_vault(store, work)
     ended = _with_links(store, lambda links, acts: links.end_all_of(user, acts))
     if as_json:
         print_json({"user": user, "removed": removed, "links_ended": ended})
     else:
         note(f"Removed from {user}: {', '.join(removed) or 'nothing'}. Links ended: {ended}.")
+        if not (removed or ended or user in owners) and (near := nearest(user, owners)):
+            note(f"Did you mean {near!r}?")
 
 
 def _with_links(store: StoreSettings, work: Callable[[Links, Acts], Awaitable[T]]) -> T:

@@ -33,6 +33,10 @@ def test_a_link_is_made_listed_and_ended_with_its_user(vault: Users) -> None:
     assert (row["user"], row["credentials"]) == ("alice", ["github"])
     assert 0 < row["link_seconds"] <= 900
     assert "alice" in vault.users("list").out
+    assert "nothing. Links ended: 0" in vault.users("unlink", "alcie", "--yes").said
+    assert "Did you mean 'alice'?" in vault.users("unlink", "alcie", "--yes").said
+    assert "Did you" not in vault.users("unlink", "alice", "--yes", "--credentials", "aa").said
+    vault.users("link", "alice", "--credentials", "github")
     ended = vault.users("unlink", "alice", "--yes", "--json").json
     assert ended == {"user": "alice", "removed": ["github"], "links_ended": 1}
     assert vault.users("list", "--json").json == {"users": []}
