@@ -179,8 +179,10 @@ def _mapping(data: object, name: str) -> dict[str, object]:
 
 
 def _revision(files: Mapping[str, bytes]) -> str:
+    """Without the directory: hosts that keep the same files elsewhere are compared by this."""
     digest = sha256()
-    for name, content in sorted(files.items()):
+    for path, content in sorted(files.items()):
+        name = PurePath(path).name
         digest.update(sha256(name.encode(errors="replace")).digest() + sha256(content).digest())
     return digest.hexdigest()[:12]
 

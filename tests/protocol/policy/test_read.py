@@ -117,6 +117,17 @@ def test_files_are_merged_and_told_apart_by_their_content() -> None:
     assert merged.revision != other.revision
 
 
+def test_the_same_files_have_the_same_revision_in_every_directory() -> None:
+    here, there, renamed = (
+        read_policies({f"{name}.yaml": b"version: 1\n"}).policies
+        for name in ("policies/1", "/etc/gateway/1", "policies/2")
+    )
+    assert here is not None
+    assert there is not None
+    assert renamed is not None
+    assert here.revision == there.revision != renamed.revision
+
+
 def test_a_name_that_two_files_define_is_refused_where_it_stands_again() -> None:
     agents = "version: 1\nagents:\n  a: {upstream: 'http://x', hosts: [h.test]}\n"
     other = "version: 1\nagents:\n  b: {upstream: 'http://x', hosts: [H.test]}\n  a: {}\n"
