@@ -286,6 +286,22 @@ async def test_rotating_says_what_still_keeps_the_key_from_working(
     assert ("old secret stopped" in told or "works until" in told) == ("limits" in fields), told
 
 
+@pytest.mark.parametrize("brief", ["--json", "--quiet"])
+async def test_a_script_that_rotates_is_told_what_is_not_as_it_asked(
+    keys: Commands, client: Redis, brief: str
+) -> None:
+    key = keys.create()
+    assert "secret" not in keys("rotate", key.id, "--grace", "1h", brief).said
+    assert "secret" not in keys("rotate", key.id, brief).said
+    keys("disable", key.id)
+    told = keys("rotate", key.id, "--grace", "1h", brief)
+    assert told.code == 0
+    assert "its old secret has no grace" in told.said
+    assert f"gateway keys enable {key.id}" in told.said
+    keys("revoke", key.id)
+    assert "secret" not in keys("rotate", key.id, brief).said
+
+
 def test_whoever_makes_a_decoy_is_not_told_to_call_with_it(keys: Commands) -> None:
     said = keys(*SALES, "--canary").said
     assert "Put it where nobody should look" in said and "curl" not in said

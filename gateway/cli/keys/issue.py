@@ -9,7 +9,13 @@ import click
 
 from gateway.cli.acting import operator
 from gateway.cli.command import command
-from gateway.cli.keys.issued import KeyFile, explain_created, explain_rotated, print_issued
+from gateway.cli.keys.issued import (
+    KeyFile,
+    explain_created,
+    explain_rotated,
+    print_issued,
+    warn_of_rotated,
+)
 from gateway.cli.keys.options import (
     choose_plan,
     expiry_second,
@@ -180,8 +186,11 @@ def rotate(
             return await _into_file(out, keys, rotations(issuer, ids, grace, idempotency_key))
         issued = await issuer.rotate(ids[0], grace, idempotency_key)
         print_issued(issued, as_json=as_json)
-        if not (quiet or as_json):
-            note(explain_rotated(issued, await keys.now()))
+        now = await keys.now()
+        if quiet or as_json:
+            warn_of_rotated(issued, grace, now)
+        else:
+            note(explain_rotated(issued, now))
         return []
 
     changes = with_keys(store, work)

@@ -82,6 +82,15 @@ def explain_rotated(issued: Issued, now: int) -> str:
     return f"{_of_old_secret(issued, key)} {hindrance(key)}".rstrip()
 
 
+def warn_of_rotated(issued: Issued, grace: float, now: int) -> None:
+    """Say on stderr what a script has to know: no grace although it asked for one, no use yet."""
+    key = view(issued.record, now)
+    refused_grace = grace > 0 and key.grace_until is None and not issued.repeated
+    warning = f"{_of_old_secret(issued, key) if refused_grace else ''} {hindrance(key)}".strip()
+    if warning:
+        note(warning)
+
+
 def _of_old_secret(issued: Issued, key: KeyView) -> str:
     if issued.repeated:
         return "Only the secret that was lost is replaced."
