@@ -298,7 +298,7 @@ class Denied(GatewayError):
         return masked(self.message or self.denial.message)
 
 
-# Some clients show their users the sentence but no headers.
+# Some clients show their users the sentence but neither headers nor fields.
 _WAITS = {
     Code.RATE_LIMITED: "Too many requests at once. Wait for {seconds} s.",
     Code.QUOTA_EXHAUSTED: "The quota of this key, {most}, is used up. "
@@ -316,6 +316,13 @@ def limited(
     """Return the refusal by `limit`, which allows `most`, for the next `retry_after` seconds."""
     message = _WAITS.get(code, "").format(seconds=retry_after, most=most)
     return Denied(code, message, {"limit": limit}, headers, retry_after)
+
+
+def scope_denied(scope: str) -> Denied:
+    """Return a 403 that names the missing scope in its sentence too."""
+    named = masked(scope)
+    said = f"This key may not do that. Ask its issuer for the scope '{named}'."
+    return Denied(Code.SCOPE_DENIED, said, fields={"required_scope": named})
 
 
 def bad_request(message: str) -> Denied:

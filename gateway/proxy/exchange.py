@@ -8,7 +8,7 @@ from aiohttp import StreamReader
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 
 from gateway.domain.audit.record import Named
-from gateway.domain.errors import Code, Denied, bad_request
+from gateway.domain.errors import Denied, bad_request
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.traffic import Handled, Trace
 from gateway.protocol.http.cors import Fields
@@ -215,10 +215,10 @@ class Exchange:
         self.received += len(piece)
         return piece
 
-    def cut_body(self, code: Code) -> None:
+    def cut_body(self, denied: Denied) -> None:
         """Stop reading the body, because its key would be refused by now."""
         if not self.body_arrived:
-            self._payload.set_exception(Denied(code, close=True))
+            self._payload.set_exception(replace(denied, close=True))
 
     def begin(self, status: int, data: bytes) -> None:
         """Write the head of the answer, and perhaps the beginning of its body."""

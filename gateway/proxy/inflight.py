@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from gateway.domain.errors import Code, StoreError
+from gateway.domain.errors import Code, Denied, StoreError
 from gateway.domain.keys.record import KeyRecord
 from gateway.log import log
 from gateway.services.admission.standing import Standing
@@ -17,7 +17,7 @@ SHORTEST_REST = 0.1
 BATCH = 100
 
 # Ends a stream, and tells its caller why where the protocol can say so.
-Cut = Callable[[Code], None]
+Cut = Callable[[Denied], None]
 
 
 class Inflight:
@@ -84,12 +84,12 @@ class Inflight:
 
     def _judge(self, key_id: str, record: KeyRecord | None, now: float) -> None:
         for cut, standing in list(self._open.get(key_id, {}).items()):
-            code = standing.lost(record, now)
-            if code is None and not all(map(self._is_known, standing.owned)):
-                code = Code.CREDENTIAL_UNAVAILABLE
-            if code is not None:
-                log.info("stream_cut", key_id=key_id, code=code)
-                _end(cut, code)
+            denied = standing.lost(record, now)
+            if denied is None and not all(map(self._is_known, standing.owned)):
+                denied = Denied(Code.CREDENTIAL_UNAVAILABLE)
+            if denied is not None:
+                log.info("stream_cut", key_id=key_id, code=denied.code)
+                _end(cut, denied)
 
     def _cut_unchecked(self) -> None:
         """Cut streams whose keys could not be looked up for too long: the store, or the node of a
@@ -100,13 +100,13 @@ class Inflight:
             log.warning("streams_cut", reason="the store has been away for too long")
         for key_id in late:
             for cut in list(self._open.get(key_id, ())):
-                _end(cut, Code.STORE_UNAVAILABLE)
+                _end(cut, Denied(Code.STORE_UNAVAILABLE))
 
 
-def _end(cut: Cut, code: Code) -> None:
+def _end(cut: Cut, denied: Denied) -> None:
     """Cut one stream; an error in doing so must not keep other streams from being cut."""
     try:
-        cut(code)
+        cut(denied)
     except Exception as problem:  # noqa: BLE001 - whatever it is, the others are to end
         # Neither text nor traceback: a stream may have a secret at hand.
-        log.error("stream_not_cut", code=code, error=type(problem).__name__)
+        log.error("stream_not_cut", code=denied.code, error=type(problem).__name__)

@@ -1,5 +1,6 @@
 """`GET /v1/credentials`: agents that pull get the credentials that their key's scopes name."""
 
+from dataclasses import replace
 from time import monotonic
 
 import orjson
@@ -98,9 +99,9 @@ class Pull:
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
         for scope in located.scopes:
             standing = Standing(passage.key_id, passage.proven, scope, user)
-            code = standing.lost(record, now)
-            if code is not None:
-                raise Denied(code, key_id=passage.key_id, consumer=passage.consumer)
+            denied = standing.lost(record, now)
+            if denied is not None:
+                raise replace(denied, key_id=passage.key_id, consumer=passage.consumer)
 
 
 def _event(exchange: Exchange, pulled: Pulled, user: str | None) -> AuditEvent:

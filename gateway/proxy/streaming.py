@@ -2,7 +2,7 @@
 
 from asyncio import CancelledError
 
-from gateway.domain.errors import Code, Denied, drop_traceback
+from gateway.domain.errors import Denied, drop_traceback
 from gateway.protocol.http.chunks import LAST_CHUNK, chunk
 from gateway.protocol.http.error_event import ends_at_boundary
 from gateway.proxy.body import Body
@@ -34,7 +34,7 @@ class AnswerStream:
         self._chunked = chunked
         self._events = events
         self._tail = begun[-_TAIL:]
-        self._cut_for: Code | None = None
+        self._cut_for: Denied | None = None
 
     async def run(self, idle: float) -> None:
         """Pass everything on. `idle`: the longest silence of the agent in seconds.
@@ -55,11 +55,11 @@ class AnswerStream:
             self._exchange.note_caller_left()
             raise
 
-    def cut(self, code: Code) -> None:
+    def cut(self, denied: Denied) -> None:
         """End the answer now, because its key would be refused by now."""
         if self._cut_for is not None:
             return
-        self._cut_for = code
+        self._cut_for = denied
         if self._exchange.client.writing_paused:
             # The caller does not read, so it cannot be told why.
             self._exchange.abort()
@@ -87,12 +87,12 @@ class AnswerStream:
             exchange.release_lease()
             await exchange.write(LAST_CHUNK)
 
-    def _write_error(self, code: Code) -> None:
+    def _write_error(self, denied: Denied) -> None:
         """Write a last event, where one can stand, and no last chunk: a plain close lets the event
         be read, and the missing chunk still shows that the answer was cut."""
         exchange = self._exchange
         if ends_at_boundary(self._tail):
-            exchange.client.write(chunk(exchange.last_event(Denied(code))))
+            exchange.client.write(chunk(exchange.last_event(denied)))
         exchange.cut = True
         exchange.close_after()
         exchange.client.close()

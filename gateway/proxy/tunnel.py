@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from gateway.domain.errors import Code
+from gateway.domain.errors import Denied
 from gateway.protocol.http.frames import (
     GOING_AWAY,
     INTERNAL_ERROR,
@@ -123,7 +123,7 @@ class Tunnel:
         if self._down.fault:
             self._cut(client=INTERNAL_ERROR, agent=self._down.fault)
 
-    def revoke(self, code: Code) -> None:
+    def revoke(self, _denied: Denied) -> None:
         """End the tunnel now, because its key would be refused by now."""
         if not self._over.done():
             self._cut(client=POLICY_VIOLATION, agent=GOING_AWAY)

@@ -86,7 +86,9 @@ async def test_an_event_stream_is_told_why_and_then_cut(live: World, act: Act) -
     assert events[-1] == ""
     kind, data = events[-2].split("\n")
     assert kind == "event: error"
-    assert json.loads(data.removeprefix("data: "))["error"]["code"].startswith(("key_", "scope_"))
+    error = json.loads(data.removeprefix("data: "))["error"]
+    assert error["code"].startswith(("key_", "scope_"))
+    assert ("required_scope" in error) == (error["code"] == "scope_denied")
     assert set(events[:-2]) <= {"data: tick"}, "the last word stands between two events"
 
 
@@ -142,6 +144,7 @@ async def test_an_upload_is_cut_and_its_caller_told_why(live: World, act: str) -
                 answer = await read_answer(reader)
                 assert passed() < BOUND
             assert answer.code.startswith(("key_", "scope_"))
+            assert (b"agents/echo:invoke" in answer.body) == (act == "narrowed")
             assert await reader.read() == b""
         await over.wait()
     assert got.endswith(b"hello\r\n"), "its end was never sent"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import hash_key
-from gateway.domain.errors import Code
+from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import StoreSettings
 from gateway.proxy.inflight import SWEEP_SECONDS, Inflight
 from gateway.services.admission.standing import Standing
@@ -34,7 +34,7 @@ async def test_a_slow_store_makes_no_look_rarer() -> None:
         name = f"gw:key:{{{KEY_ID}}}"
         await store.client.hset(name, mapping={"hash": PHC, "status": "active"})
         inflight = Inflight(KeyStore(client, "gw:"), time.monotonic, 60.0, lambda _: True)
-        cut = asyncio.Queue[Code]()
+        cut = asyncio.Queue[Denied]()
         relay.delay = DELAY
         stream = inflight.stream(Standing(KEY_ID, PHC, None, None), cut.put_nowait)
         with stream, awake() as passed:
@@ -48,7 +48,7 @@ async def test_a_slow_store_makes_no_look_rarer() -> None:
                     looks.append(passed())
                 assert cut.empty()
                 await store.client.hset(name, "status", "revoked")
-                assert await cut.get() == Code.KEY_REVOKED
+                assert (await cut.get()).code == Code.KEY_REVOKED
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
@@ -59,9 +59,9 @@ async def test_a_stream_that_cannot_be_ended_keeps_no_other_from_its_end(
     store: StoreSettings, client: Redis
 ) -> None:
     inflight = Inflight(KeyStore(client, "gw:"), time.monotonic, 60.0, lambda _: True)
-    cut = asyncio.Queue[Code]()
+    cut = asyncio.Queue[Denied]()
 
-    def broken(code: Code) -> None:
+    def broken(denied: Denied) -> None:
         raise OSError
 
     # No record: the key is not known any more.

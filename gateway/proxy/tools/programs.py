@@ -108,9 +108,9 @@ class ProgramBody:
         if self._next is not None:
             self._next.cancel()
 
-    def refuse(self, code: Code) -> None:
+    def refuse(self, denied: Denied) -> None:
         """End the body, because its key would be refused by now."""
-        self.set_exception(Denied(code))
+        self.set_exception(denied)
 
     def read_nowait(self) -> bytes:
         begun, self._begun = self._begun, b""

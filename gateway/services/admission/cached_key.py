@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from weakref import ReferenceType, ref
 
-from gateway.domain.errors import DENIALS, Code, Denied
+from gateway.domain.errors import DENIALS, Code, Denied, scope_denied
 from gateway.domain.keys.judgement import NamedLimit, binding_limits, may_act_for, valid_until
 from gateway.domain.keys.key import masked
 from gateway.domain.keys.limit_headers import LimitFields, limit_fields
@@ -105,7 +105,7 @@ class CachedKey:
         if located.denied is not None:
             return located.denied
         if not access.allowed:
-            return _lacks(masked(str(access.missing)))
+            return scope_denied(str(access.missing))
         if head.user is not None and not may_act_for(self.record.users, head.user):
             return Denied(Code.USER_DENIED)
         if head.content_length and located.callee is not None:
@@ -150,12 +150,6 @@ class CachedKey:
     def _tried(self, located: Located) -> str:
         tried = located.tried
         return "" if tried is None or self.grants.allow(tried) else _SCOPE_DENIED
-
-
-def _lacks(scope: str) -> Denied:
-    """Name the scope in the sentence: many clients show their users no fields."""
-    said = f"This key may not do that. Ask its issuer for the scope '{scope}'."
-    return Denied(Code.SCOPE_DENIED, said, fields={"required_scope": scope})
 
 
 def cached_key(record: KeyRecord, proven: Candidate, policies: Policies) -> CachedKey:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gateway.domain.errors import Code
+from gateway.domain.errors import Code, Denied, scope_denied
 from gateway.domain.keys.judgement import (
     MisconfiguredError,
     check_consistent,
@@ -25,22 +25,22 @@ class Standing:
     user: str | None
     owned: tuple[str, ...] = ()
 
-    def lost(self, record: KeyRecord | None, now: float) -> Code | None:
-        """Return why such a request would be refused now; limits are ignored, because it has been
+    def lost(self, record: KeyRecord | None, now: float) -> Denied | None:
+        """Return how such a request would be refused now; limits are ignored, because it has been
         charged. A plan that is gone affects only the next request: requests in progress keep their
         policies."""
         if record is None:
-            return Code.KEY_INVALID
+            return Denied(Code.KEY_INVALID)
         if (code := why_dead(record, now)) is not None:
-            return code
+            return Denied(code)
         try:
             check_consistent(record)
         except MisconfiguredError:
-            return Code.KEY_MISCONFIGURED
+            return Denied(Code.KEY_MISCONFIGURED)
         if all(candidate.phc != self.proven for candidate in live_hashes(record, now)):
-            return Code.KEY_INVALID
+            return Denied(Code.KEY_INVALID)
         if self.scope is not None and not parse_all(record.scopes).allow(self.scope):
-            return Code.SCOPE_DENIED
+            return scope_denied(str(self.scope))
         if self.user is not None and not may_act_for(record.users, self.user):
-            return Code.USER_DENIED
+            return Denied(Code.USER_DENIED)
         return None

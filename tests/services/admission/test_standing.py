@@ -41,11 +41,17 @@ def record(**fields: str) -> KeyRecord:
     ],
 )
 def test_it_is_lost_with_what_it_stands_on(fields: dict[str, str], code: Code | None) -> None:
-    assert STANDING.lost(record(**fields), NOW) == code
+    denied = STANDING.lost(record(**fields), NOW)
+    assert (denied and denied.code) == code
+    if code is Code.SCOPE_DENIED:
+        assert denied is not None
+        assert denied.fields == {"required_scope": "agents/echo:chat"}
 
 
 def test_it_is_lost_with_the_record() -> None:
-    assert STANDING.lost(None, NOW) is Code.KEY_INVALID
+    denied = STANDING.lost(None, NOW)
+    assert denied is not None
+    assert denied.code is Code.KEY_INVALID
 
 
 def test_no_hash_and_no_tag_shows_in_a_repr() -> None:
