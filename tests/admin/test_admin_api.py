@@ -309,6 +309,26 @@ async def test_every_bad_field_is_named(
     assert {error["field"] for error in answer.json["errors"]} == bad
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/keys", {"consumer": "a", "scopes": []}),
+        ("PATCH", "/keys/{id}", {}),
+        ("POST", "/policies/explain", {"url": "/models/v1/responses"}),
+        ("POST", "/policies/explain", {"url": "/agents/a", "model": "m"}),
+        ("POST", "/policies/explain", {"url": "/agents/a", "tool": "t"}),
+        ("POST", "/policies/explain", {"url": "/livez", "tool": "t"}),
+        ("POST", "/policies/explain", {"url": "/agents/ü"}),
+    ],
+)
+async def test_what_is_wrong_is_not_said_with_options_of_commands(
+    ask: Ask, admin: Key, method: str, path: str, body: Any
+) -> None:
+    answer = await ask(admin, method, path.format(id=admin.id), body)
+    assert answer.status == 422
+    assert "--" not in answer.body.decode()
+
+
 async def test_a_problem_without_a_type_has_the_title_of_its_status(
     world: World, ask: Ask, admin: Key
 ) -> None:

@@ -60,7 +60,7 @@ def _consumer(text: str) -> str:
 def _scopes(items: Iterable[str]) -> str:
     unique = list(dict.fromkeys(items))
     if not unique:
-        raise UsageError("A key needs at least one scope: add --scope, such as 'agents/support'.")
+        raise UsageError("A key needs at least one scope, such as 'agents/support'.")
     for item in unique:
         _without_key(item, "a scope")
         scope = scopes_grammar.parse(item)

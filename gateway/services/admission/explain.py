@@ -92,7 +92,7 @@ class Explainer:
         own = own_place(head, self._policies, self._powers_at)
         if own is not None:
             if question.tool or question.model:
-                raise UsageError("--tool and --model: this URL calls neither.")
+                raise UsageError("This URL calls neither a tool nor a model.")
             steps += (_WELL_FORMED, Step(About.PLACE, own.what, own.facts))
             return "", await self._enter(question, head, own, steps)
         located = located_by(head, question, self._policies)

@@ -39,14 +39,14 @@ def located_by(head: RequestHead, question: Question, policies: Policies) -> Loc
     if located.callee is None and head.target.path.startswith(MODELS_PREFIX):
         return _located_model(head, question, policies)
     if question.model:
-        raise UsageError("--model: this URL is not one where models are called: /models/….")
+        raise UsageError("This URL is not one where models are called: /models/….")
     if not question.tool:
         return located
     if not isinstance(located.callee, ToolServer):
         asked = asked_for(located, head)
         if asked is not None and asked.kind == "tools" and unknown_name(asked, policies):
             return located
-        raise UsageError("--tool: this URL is not the one of a server of tools: /tools/NAME/mcp.")
+        raise UsageError("This URL is not the one of a server of tools: /tools/NAME/mcp.")
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": question.tool}}
     return locate_tools(located.callee, head.method, read(encode(message)))
 
@@ -54,7 +54,7 @@ def located_by(head: RequestHead, question: Question, policies: Policies) -> Loc
 def _located_model(head: RequestHead, question: Question, policies: Policies) -> Located:
     asked = read_path(head.target.path)
     if not question.model:
-        raise UsageError("--model: say which model the body names; the URL alone does not tell.")
+        raise UsageError("Say which model the body names: the URL alone does not tell.")
     if head.method != "POST" or not asked.is_call:
         return locate_no_model(asked)
     return locate_model(asked, read_prompt(encode({"model": question.model})).model, policies)
@@ -66,7 +66,7 @@ def head_of(question: Question) -> RequestHead:
         parts = urlsplit(question.url)
         raw = question.url.encode("ascii")
     except ValueError:
-        raise UsageError("--url: write it as a client would send it, percent-encoded.") from None
+        raise UsageError("Write the URL as a client would send it, percent-encoded.") from None
     headers: list[tuple[bytes, bytes]] = []
     if parts.scheme and parts.netloc:
         headers.append((b"Host", parts.netloc.encode("ascii")))

@@ -138,7 +138,7 @@ class Issuer:
 def _complete(fields: KeyFields) -> dict[str, str]:
     values = fields.values()
     if "consumer" not in values:
-        raise UsageError("A key needs a consumer, whose key it is: add --consumer, such as sales.")
+        raise UsageError("A key needs a consumer, whose key it is, such as 'sales'.")
     if "scopes" not in values:
         values |= KeyFields(scopes=()).values()
     # The store makes it active.

@@ -140,7 +140,9 @@ async def update(
     limits would make no sense under its plan. `plans` None: not known."""
     values = fields.values()
     if not values:
-        raise UsageError("Nothing to change was given: see 'gateway keys update --help'.")
+        raise UsageError(
+            "Nothing to change was given: name at least one field, such as the scopes."
+        )
     if plans is not None and values.keys() & {"plan", "limits"}:
         before = await keys.get(key_id)
         if before is not None:
