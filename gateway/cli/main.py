@@ -13,7 +13,7 @@ from gateway import __version__
 from gateway.cli.options import taking_all
 from gateway.cli.privacy import disable_tls_key_log
 from gateway.cli.streams import prepare_standard_streams
-from gateway.domain.errors import GatewayError, UnreachableError, UsageError
+from gateway.domain.errors import AuditError, GatewayError, UnreachableError, UsageError
 from gateway.domain.keys.key import masked
 from gateway.domain.nearest import nearest
 
@@ -98,12 +98,7 @@ def run() -> NoReturn:
     except UsageError as problem:
         _exit(str(problem), 2)
     except GatewayError as problem:
-        sentence = str(problem)
-        # What could not be recorded has the reason as its cause.
-        if isinstance(problem, UnreachableError) or isinstance(problem.__cause__, UnreachableError):
-            advice = f"Check {_redis_settings()}, and that Redis runs."
-            sentence = f"{sentence.removesuffix('.')}. {advice}"
-        _exit(sentence, 1)
+        _exit(f"{problem}{_where_to_look(problem)}", 1)
     except BrokenPipeError:
         # The reader closed the pipe, as in `gateway keys list | head`.
         _leave(1)
@@ -112,6 +107,15 @@ def run() -> NoReturn:
     except KeyboardInterrupt:
         _exit("Stopped.", 130)
     _leave(0)
+
+
+def _where_to_look(problem: GatewayError) -> str:
+    """Return what to check where Redis did not answer; else empty."""
+    reason = problem.__cause__ if isinstance(problem, AuditError) else problem
+    if not isinstance(reason, UnreachableError):
+        return ""
+    stop = "" if str(problem).endswith(".") else "."
+    return f"{stop} Check {_redis_settings()}, and that Redis runs."
 
 
 def _redis_settings() -> str:

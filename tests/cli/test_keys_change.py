@@ -200,8 +200,9 @@ async def test_delete_asks_and_then_leaves_nothing(keys: Commands, client: Redis
 
 def test_a_redis_that_is_away_is_one_sentence(store: StoreSettings, tmp_path: Path) -> None:
     away = StoreSettings(url=f"unix://{tmp_path}/none", state_dir=tmp_path)
-    create = ("create", "--consumer", "sales", "--scope", "agents/*")
-    for arguments in (("list",), ("show", MISSING), ("revoke", MISSING), create):
+    made = ("create", "--consumer", "sales", "--scope", "agents/*")
+    deleted = ("delete", MISSING, "--yes")
+    for arguments in (("list",), ("show", MISSING), ("revoke", MISSING), made, deleted):
         ended = Commands(away, tmp_path)(*arguments)
         assert ended.code == 1
         assert ended.is_one_sentence()
