@@ -526,6 +526,23 @@ async def test_a_whole_credential_is_sent_as_its_type_says_and_does_not_come_bac
     assert not any(value.strip().encode() in answer.body for value in fields.values())
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "name", "sent"),
+    [
+        ("bearer", {"value": "the-value"}, "authorization", ["Bearer the-value"]),
+        ("headers", {"X-Key": "the-value"}, "x-key", ["the-value"]),
+    ],
+)
+async def test_a_whole_credential_stands_in_place_of_headers_that_have_its_names(
+    kind: str, fields: dict[str, str], name: str, sent: list[str], world: World, there: Backend
+) -> None:
+    await keep(world, Vault(world.client), "whole", kind, **fields)
+    lines = {name: "another", "X-Beside": "it"}
+    put(world, service(there, inject={"headers": lines, "credential": "${credentials.whole}"}))
+    await world.call(await world.issue("services/crm"), "/services/crm/x")
+    assert there.last.headers[name] == sent and there.last.headers["x-beside"] == ["it"]
+
+
 async def test_what_cannot_be_sent_whole_is_not_sent(world: World, there: Backend) -> None:
     vault = Vault(world.client)
     put(world, service(there, inject={"credential": "${credentials.whole}"}))

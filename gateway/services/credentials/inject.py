@@ -241,9 +241,7 @@ def _values(inject: Inject, found: Found) -> Values:
     signing = None
     if inject.sign is not None:
         signing = inject.sign, signing_fields(*found[inject.sign.credential])
-    named = [*pairs(inject.headers, found)]
-    if inject.whole is not None:
-        named += whole_credential(*found[inject.whole])
+    named = _named_headers(inject, found)
     headers = [(name.encode("ascii"), header(name, text)) for name, text in named]
     headers.append(_PLAIN)
     return Values(
@@ -257,6 +255,17 @@ def _values(inject: Inject, found: Found) -> Values:
         pairs(inject.arguments, found),
         pairs(inject.env, found),
     )
+
+
+def _named_headers(inject: Inject, found: Found) -> Pairs:
+    """Return names and texts of headers. A whole credential stands in place of lines that have its
+    names: of two lines with one name, each server would believe another."""
+    lines = pairs(inject.headers, found)
+    if inject.whole is None:
+        return lines
+    whole = whole_credential(*found[inject.whole])
+    names = {name.lower() for name, _ in whole}
+    return (*(line for line in lines if line[0].lower() not in names), *whole)
 
 
 def _uses(found: Iterable[tuple[Credential, Version]]) -> tuple[Named, ...]:
