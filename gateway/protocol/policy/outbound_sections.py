@@ -1,5 +1,6 @@
 """The sections of policy files for services and models, whose calls get credentials injected."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -27,6 +28,8 @@ from gateway.protocol.policy.values import (
     WholeCredential,
 )
 
+_SCHEME = re.compile("bearer ", re.IGNORECASE)
+
 
 class InjectSection(Section):
     """What is put into every call, in place of what the caller sends under these names."""
@@ -40,7 +43,7 @@ class InjectSection(Section):
     credential: WholeCredential | None = Field(
         default=None,
         description="Sent as its type says: Authorization: Bearer (api_key, bearer, oauth2) or "
-        "Basic (basic), or its own headers (headers).",
+        "Basic (basic), or its own headers (headers), in place of lines above with these names.",
     )
 
     @model_validator(mode="after")
@@ -102,6 +105,12 @@ class ServiceSection(Section):
             raise ValueError("an unsigned body needs https: nothing else protects it")
         return self
 
+    @model_validator(mode="after")
+    def _what_signs_is_there_once(self) -> Self:
+        if self.sign and any(name.lower() == "authorization" for name in self.inject.headers):
+            raise ValueError("'sign' sets Authorization itself: leave it out of 'headers'")
+        return self
+
 
 class ModelSection(Section):
     """A model that agents call with the gateway's credentials. Its scope is `models/<name>`, its
@@ -144,6 +153,11 @@ class ModelSection(Section):
             raise ValueError(
                 "'credential' is a value as it stands, which everybody reads who reads this file: "
                 "keep it in the vault, and write ${credentials.NAME}"
+            )
+        if self.credential is not None and _SCHEME.match(str(self.credential)):
+            raise ValueError(
+                "the gateway writes 'Bearer' itself where the provider wants it: write "
+                "${credentials.NAME} alone"
             )
         if self.credential is not None and not self.allow_http:
             check_clear(self.upstream or ())

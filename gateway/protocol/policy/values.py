@@ -149,14 +149,17 @@ def _origin(text: str) -> bytes:
     return f"{scheme}://{authority.removesuffix(default)}".encode("ascii")
 
 
+_HEADER = r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}"
 _header = matching(
-    r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}",
-    "this is not the name of a header: name each one, '*' does not cover Authorization",
+    _HEADER, "this is not the name of a header: name each one, '*' does not cover Authorization"
+)
+_plain_header = matching(
+    _HEADER, "this is not the name of a header, such as Authorization or X-Api-Key"
 )
 
 
 def _injected_header(text: str) -> str:
-    name = _header(text)
+    name = _plain_header(text)
     if is_reserved(name):
         raise ValueError(f"{name!r} is between the gateway and the service: it is set by itself")
     return name

@@ -53,6 +53,10 @@ CREDENTIAL = "credential: '${credentials.a_key}'"
         ),
         (["{name: gpt-4}"], "3:5: 'credential' is missing"),
         (["{name: gpt-4, credential: sk-value}"], "3:5: 'credential' is a value as it stands"),
+        (
+            ["{name: gpt-4, credential: 'bearer ${credentials.a_key}'}"],
+            "3:5: the gateway writes 'Bearer' itself",
+        ),
         *(
             ([f"{{name: gpt-4, credential: '{text}'}}"], f"3:{column}: no environment variable is")
             for text, column in (("os.environ/KEY", 5), ("$KEY", 5), ("${KEY}", 31))

@@ -7,6 +7,8 @@ from gateway.domain.policies.services import SENT_WHOLE, Scheme, Sign
 from gateway.protocol.policy.read import read_policies
 from tests.protocol.policy.files import read, told
 
+SIGN = "sign: {scheme: acs3, credential: '${credentials.a_b}'}"
+
 
 def test_everything_that_a_service_can_say_is_understood() -> None:
     policies = read("""version: 1
@@ -79,7 +81,7 @@ services:
         ("inject: {headers: {Accept-Encoding: a}}", "5:24: 'Accept-Encoding' is between"),
         ("inject: {headers: {X-Request-Id: a}}", "5:24: 'X-Request-Id' is between"),
         ("inject: {headers: {Traceparent: a}}", "5:24: 'Traceparent' is between"),
-        ("inject: {headers: {'X Y': a}}", "5:24: this is not the name of a header"),
+        ("inject: {headers: {'X Y': a}}", "5:24: this is not the name of a header, such as"),
         ("inject: {headers: {X-A: a, x-a: b}}", "5:13: two of these headers have the same name"),
         ('inject: {headers: {X-A: "a\\nb"}}', "5:29: this cannot be sent in a header"),
         ("inject: {headers: {X-A: '${credentials.crm'}}", "5:29: a reference is not closed"),
@@ -100,6 +102,10 @@ services:
         (
             "sign: {scheme: acs3, credential: '${credentials.a_b}', body: unsigned}",
             "acs3 signs every body",
+        ),
+        (
+            f"{SIGN}\n    inject: {{headers: {{authorization: a}}}}",
+            "4:5: 'sign' sets Authorization itself",
         ),
         ("inject: {credential: '${credentials.a_b.c}'}", "5:26: this names a whole credential"),
         ("routes: []", "5:5: unknown field 'routes'"),
