@@ -175,7 +175,10 @@ def _check_origin(head: RequestHead) -> None:
     host = origin.partition("://")[2]
     foreign = origin and origin != "null" and host != head.authority.decode("ascii")
     if foreign or not _field(head, b"content-type").encode().lower().startswith(_FORM):
-        raise Denied(Code.BAD_REQUEST, "The form of this page is sent by this page alone.")
+        raise Denied(
+            Code.BAD_REQUEST,
+            "The form of this page is sent by this page alone. Open the link again.",
+        )
 
 
 def _field(head: RequestHead, name: bytes) -> str:

@@ -120,7 +120,7 @@ def media_type(headers: Iterable[Header]) -> bytes:
 def _sort(head: RequestHead, raw_headers: tuple[Header, ...]) -> None:
     """Pass once over the headers: keep, read, drop or refuse each."""
     if b"".join(map(VALUE_OF, raw_headers)).translate(None, NO_CONTROLS):
-        raise bad_request("A header's value holds a control character.")
+        raise bad_request("A header's value holds a control character. Leave it out.")
     for header in raw_headers:
         found, lower = fate(header[0])
         if found is _PASSED:

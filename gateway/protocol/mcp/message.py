@@ -246,7 +246,7 @@ def _decoded(value: str) -> str | None:
 def _mismatch(header: str, rpc: Rpc) -> RpcDenied:
     return RpcDenied(
         Code.BAD_REQUEST,
-        f"The header {header} does not say what the body says.",
+        f"The header {header} does not say what the body says. Send the same in both.",
         rpc_code=HEADER_MISMATCH,
         rpc_id=rpc.id,
     )

@@ -22,6 +22,9 @@ INVALID_PARAMS = -32602
 
 LONGEST_NAME = 256
 
+LOOKS_LIKE_ANOTHER = "A name in the message looks like another one's. Spell each as MCP does."
+_NO_RPC = "The body is no JSON-RPC message. Send an object whose 'jsonrpc' is '2.0'."
+
 # One JSON-RPC message: a JSON object.
 Message = Mapping[str, Any]
 RequestId = str | int | None
@@ -76,17 +79,17 @@ def read(body: bytes) -> Rpc:
     try:
         found = strict_json.read(body)
     except UnicodeDecodeError:
-        raise _refused("The body is not UTF-8.", PARSE_ERROR) from None
+        raise _refused("The body is not UTF-8. Encode it so.", PARSE_ERROR) from None
     except RepeatedNameError:
-        raise _refused("The body has an object with the same name twice.") from None
+        raise _refused("The body has an object with a name twice. Send each once.") from None
     except TooManyValuesError as problem:
         raise _refused(str(problem)) from None
     except ValueError:
-        raise _refused("The body is not JSON.", PARSE_ERROR) from None
+        raise _refused("The body is not JSON. Send one JSON-RPC message.", PARSE_ERROR) from None
     if isinstance(found, list):
         raise _refused("Send one message a request: this version of MCP has no batches.")
     if not isinstance(found, dict) or found.get("jsonrpc") != "2.0":
-        raise _refused("The body is not a JSON-RPC 2.0 message.")
+        raise _refused(_NO_RPC)
     _check_spelling(found, _MEMBERS)
     return _sorted(found)
 
@@ -97,11 +100,12 @@ def _sorted(found: dict[str, Any]) -> Rpc:
         raise _refused("The id of a message is a string or a whole number.")
     if "method" not in found:
         if request_id is None or ("result" in found) == ("error" in found):
-            raise _refused("The body is neither a request nor a notification nor a response.")
+            raise _refused("The message has no 'method'. Send one, or a response to a request.")
         return Rpc(found, "", request_id, is_request=False, params={})
     method, params = found["method"], found.get("params", {})
     if not isinstance(method, str) or not method or "result" in found or "error" in found:
-        raise _refused("The body is not a JSON-RPC request.", rpc_id=request_id)
+        reason = "The message is no request. Send a text as 'method', without a result or an error."
+        raise _refused(reason, rpc_id=request_id)
     if "id" in found and request_id is None:
         raise _refused("The id of a request is not null.")
     if not isinstance(params, dict):
@@ -132,7 +136,7 @@ def _check_spelling(
     if found.keys() <= known:
         return
     if look_alike(found.keys() - _FREE, known) is not None:
-        raise _refused("A name in the message looks like another one's.", rpc_id=request_id)
+        raise _refused(LOOKS_LIKE_ANOTHER, rpc_id=request_id)
 
 
 def response(rpc_id: RequestId, **members: Any) -> dict[str, Any]:

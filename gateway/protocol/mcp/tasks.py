@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway.domain.errors import Code
-from gateway.protocol.mcp.rpc import Message, Rpc, RpcDenied
+from gateway.protocol.mcp.rpc import LOOKS_LIKE_ANOTHER, Message, Rpc, RpcDenied
 from gateway.protocol.strict_json import look_alike
 
 # Where an id stands: the object or list, and the name or index in it.
@@ -41,8 +41,7 @@ def named_in(rpc: Rpc) -> Iterator[Place]:
     wanted = own.get(_WANTED)
     for one in (*related, *_objects((own, wanted))):
         if look_alike(one.keys() - {_ID, _IDS}, _SPELLED) or one.keys() & {"taskid", "taskids"}:
-            reason = "A name in the message looks like another one's."
-            raise RpcDenied(Code.BAD_REQUEST, reason, rpc_id=rpc.id)
+            raise RpcDenied(Code.BAD_REQUEST, LOOKS_LIKE_ANOTHER, rpc_id=rpc.id)
     yield from ((one, _ID) for one in (*related, own) if _ID in one)
     yield from _listed(wanted)
 

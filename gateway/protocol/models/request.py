@@ -177,7 +177,7 @@ def _in_json(body: bytes) -> dict[str, Any]:
     try:
         found: Any = strict_json.read(body)
     except RepeatedNameError:
-        raise bad_request("The body has an object with the same name twice.") from None
+        raise bad_request("The body has an object with a name twice. Send each once.") from None
     except TooManyValuesError as problem:
         raise bad_request(str(problem)) from None
     except ValueError:
@@ -186,7 +186,7 @@ def _in_json(body: bytes) -> dict[str, Any]:
         raise bad_request(_NO_MODEL)
     if look_alike(found, _MODEL) is not None:
         # A reader that ignores case could find another model than the one that was admitted.
-        raise bad_request("The body has a name that differs from 'model' in its case only.")
+        raise bad_request("A name in the body differs from 'model' in case alone. Leave it out.")
     return found
 
 

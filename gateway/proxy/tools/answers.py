@@ -46,7 +46,9 @@ async def read_all(
             break
         read += piece
         if len(read) > LONGEST:
-            raise Denied(Code.UPSTREAM_PROTOCOL, "The server's answer is too long.")
+            raise Denied(
+                Code.UPSTREAM_PROTOCOL, "The server's answer is too long. Ask it for less."
+            )
         _take(memory, len(piece))
     error = body.exception()
     if error is not None:

@@ -16,6 +16,7 @@ from gateway.proxy.upstream.outgoing import Injection, Outgoing
 from gateway.services.credentials.inject import Injected, Values
 from gateway.services.tools.sessions import ToolSessions
 
+_NO_MCP = "The server does not answer as one of tools does. Tell the gateway's operator."
 _REDIRECTED = (
     "The server redirects, and no redirect is followed. Ask the gateway's operator to write where "
     "it leads as the upstream of this tool: often a slash at the end is missing, or one too many."
@@ -109,4 +110,4 @@ def _check_kind(head: AnswerHead, kind: bytes) -> None:
     if 300 <= head.status < 400:
         raise Denied(Code.UPSTREAM_PROTOCOL, _REDIRECTED)
     if head.status < 300 and not passed_on:
-        raise Denied(Code.UPSTREAM_PROTOCOL, "The server does not answer as one of tools does.")
+        raise Denied(Code.UPSTREAM_PROTOCOL, _NO_MCP)

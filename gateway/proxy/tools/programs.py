@@ -66,7 +66,9 @@ class ToolPrograms:
         if request is None or not request.is_request:
             return AnswerHead(202, [], content_length=0, bodiless=True)
         if first is None:
-            raise Denied(Code.UPSTREAM_PROTOCOL, "The program gave no answer.")
+            raise Denied(
+                Code.UPSTREAM_PROTOCOL, "The program gave no answer. Tell the gateway's operator."
+            )
         if mcp.is_response(first):
             text = await mcp.shown(first)
             body.begin(text, whole=True)

@@ -23,6 +23,7 @@ SERVICES_PREFIX = b"/services/"
 # The gateway's own one-time links: never an agent's, whatever the host.
 CONNECT_PREFIX = b"/connect/"
 READING = ("GET", "HEAD")
+_OF_USERS = "Users' own credentials are never served here. Leave them out of 'names'."
 _SEE_LIST = "'GET /models/v1/models' lists those that a key may call."
 NO_SUCH_MODEL = f"The gateway has no such model for this key. {_SEE_LIST}"
 _NO_CALL = (
@@ -118,7 +119,7 @@ def locate_model(
         denied = Denied(Code.NOT_FOUND, _OTHER_DIALECT[model.dialect])
     elif strange := [one for one in beside if not _is_asked_for(one, policies)]:
         said = f"The body names the model {strange[0]!r} too, which the gateway asks nobody for."
-        denied = Denied(Code.NOT_FOUND, said)
+        denied = Denied(Code.NOT_FOUND, f"{said} Leave it out.")
     scope = Scope("models", name, DEFAULT_ACTION)
     # Names that do not exist must not fill the cache of places.
     also = tuple(Scope("models", one, DEFAULT_ACTION) for one in beside if denied is None)
@@ -145,7 +146,7 @@ def locate_pull(head: RequestHead, asked: Pulling) -> Located:
     if head.method not in READING:
         denied = not_allowed(READING)
     elif asked.of_users:
-        denied = Denied(Code.SCOPE_DENIED, "Users' own credentials are never served here.")
+        denied = Denied(Code.SCOPE_DENIED, _OF_USERS)
     scopes = tuple(Scope("gateway", "credentials", name) for name in asked.names)
     required = scopes[0] if scopes else Scope("gateway", "credentials", "user")
     return Located(None, CREDENTIALS_PATH, denied=denied, required=required, also=scopes[1:])

@@ -111,4 +111,5 @@ def _check_json(name: str, *returned: Mapping[str, Any] | None) -> None:
 
 def _failed(name: str, reason: str) -> Denied:
     log.error("hook_failed", hook=name, reason=reason)
-    return Denied(Code.INTERNAL, "A rule that this call is subject to failed, so it is refused.")
+    said = "A rule that this call is subject to failed, so it is refused."
+    return Denied(Code.INTERNAL, f"{said} Report the request id to the gateway's operator.")

@@ -226,7 +226,7 @@ class StdioPool:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise Denied(Code.BUSY, "The gateway is ending.", retry_after=1)
+            raise Denied(Code.BUSY, "The gateway is ending. Try again in a second.", retry_after=1)
 
     async def close(self) -> None:
         """End all servers, including those in use or starting; nothing starts any more."""

@@ -33,6 +33,11 @@ EXIT_SECONDS = 0.5
 # How many lines that are already there are read before other work has its turn.
 LINES_IN_A_ROW = 64
 _LINE_TOO_LONG = "The tool's program was ended: it printed a line that is longer than it may be."
+_NO_MCP = "The tool's program does not speak MCP. Tell the gateway's operator."
+_FULL = "This tool has too many calls under way. Try again in a second."
+_LATE = "The tool did not answer in time. Try again later."
+_ANSWER_TOO_LONG = "The tool's answer is longer than it may be. Ask it for less."
+_GONE = "The tool's program has ended. Try again, and tell the gateway's operator if it stays so."
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ class StdioServer:
                     self.greeting = found
         if not self.greeting:
             log.warning("tool_refused_handshake", tool=self.name)
-            raise Denied(Code.UPSTREAM_PROTOCOL, "The tool's program does not speak MCP.")
+            raise Denied(Code.UPSTREAM_PROTOCOL, _NO_MCP)
         self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     async def ask(
@@ -130,7 +135,7 @@ class StdioServer:
         """Yield what the server sends for `request`, the response last; Denied if none comes. If
         the iterator is closed earlier, the server is told that nobody waits any more."""
         if self.under_way >= MOST_UNDER_WAY:
-            raise Denied(Code.BUSY, "This tool has too many calls under way.", retry_after=1)
+            raise Denied(Code.BUSY, _FULL, retry_after=1)
         if self._running.done():
             raise _gone()
         self._stderr.hide(secrets)
@@ -153,7 +158,7 @@ class StdioServer:
                     raise delivery.content
                 yield delivery.content
         except TimeoutError:
-            raise Denied(Code.UPSTREAM_TIMEOUT, "The tool did not answer in time.") from None
+            raise Denied(Code.UPSTREAM_TIMEOUT, _LATE) from None
         finally:
             del self._inboxes[own]
             self._ids.forget(own)
@@ -266,7 +271,7 @@ class StdioServer:
             return
         content: Message | Denied = routed.message
         if self._is_too_large(line):
-            content = Denied(Code.UPSTREAM_PROTOCOL, "The tool's answer is longer than it may be.")
+            content = Denied(Code.UPSTREAM_PROTOCOL, _ANSWER_TOO_LONG)
         delivery = _Delivery(content, routed.is_last or isinstance(content, Denied), len(line))
         if routed.to is not None:
             self._inboxes[routed.to].put(delivery)
@@ -284,4 +289,4 @@ class StdioServer:
 
 
 def _gone() -> Denied:
-    return Denied(Code.UPSTREAM_UNREACHABLE, "The tool's program has ended.")
+    return Denied(Code.UPSTREAM_UNREACHABLE, _GONE)

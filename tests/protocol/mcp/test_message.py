@@ -51,6 +51,25 @@ def test_a_header_of_mcp_that_is_there_twice_is_refused(name: bytes) -> None:
     assert sorted(astuple(once)) == ["", "", "", "", "a"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff",
+        b"{",
+        b"[]",
+        b'{"id": 1, "method": "ping"}',
+        b'{"jsonrpc": "2.0", "id": 1}',
+        b'{"jsonrpc": "2.0", "id": 1, "method": 5}',
+        b'{"jsonrpc": "2.0", "id": 1, "id": 2, "method": "ping"}',
+        b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "Params": {}}',
+    ],
+)
+def test_the_refusal_of_a_message_says_what_to_send_instead(body: bytes) -> None:
+    with pytest.raises(RpcDenied, match=r"Send |Encode |Spell ") as denied:
+        read(body)
+    assert denied.value.code is Code.BAD_REQUEST
+
+
 MODERN = {"_meta": {VERSION: STATELESS}}
 CAFE = "caf\u00e9"
 CALL = message("tools/call", name=CAFE, **MODERN)
