@@ -15,6 +15,7 @@ import yaml
 from yaml.resolver import Resolver
 
 from gateway.domain.policies.problems import Place, Problem
+from gateway.domain.policies.references import OPEN
 
 MAX_BYTES = 512 * 1024
 MAX_NODES = 50_000
@@ -69,7 +70,7 @@ def read_tree(file: str, content: bytes) -> Tree:
         tree.data = None
     except yaml.YAMLError as problem:
         tree.data = None
-        tree.problems.append(_syntax(file, problem))
+        tree.problems.append(_syntax(file, problem, content))
     return tree
 
 
@@ -224,7 +225,7 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:39] + "…")
 
 
-def _syntax(file: str, problem: yaml.YAMLError) -> Problem:
+def _syntax(file: str, problem: yaml.YAMLError, content: bytes) -> Problem:
     mark = getattr(problem, "problem_mark", None)
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
     reason = getattr(problem, "problem", None) or getattr(problem, "reason", None)
@@ -232,4 +233,6 @@ def _syntax(file: str, problem: yaml.YAMLError) -> Problem:
         reason = "tabs do not indent, and text that begins with @, % or a backtick wants quotes"
     elif "did not find expected" in str(reason):
         reason = "look at the indentation, the quotes and the brackets here and in the lines before"
+        if OPEN.encode() in b"".join(content.splitlines()[place.line - 1 : place.line]):
+            reason = 'within { } or [ ] a reference wants quotes: "${credentials.NAME}"'
     return Problem(place, f"this is not YAML: {reason or 'it cannot be read'}")
