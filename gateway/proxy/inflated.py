@@ -14,7 +14,7 @@ _CODING = b"content-encoding"
 _PLAIN = frozenset({b"", b"identity"})
 _COMPRESSED = (
     "The service compressed its answer in a way that was not asked for, so that it could not be "
-    "searched for credentials."
+    "searched for credentials. Tell the service's operator."
 )
 
 

@@ -143,7 +143,8 @@ class StdioPool:
             self._count_crash(entry)
             log.warning("tool_not_started", tool=key.server, reason=str(problem))
             raise Denied(
-                Code.UPSTREAM_UNREACHABLE, "The tool's program cannot be started."
+                Code.UPSTREAM_UNREACHABLE,
+                "The tool's program cannot be started. Ask the gateway's operator to see the log.",
             ) from None
         server = StdioServer(key.server, child, secrets, terms.output)
         self._watch_end(server)
