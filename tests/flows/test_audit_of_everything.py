@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
@@ -214,6 +215,23 @@ async def test_a_file_that_cannot_be_written_stops_credentials_and_no_other_traf
         world.serve(world.agent())
         assert (await world.call(key)).status == 200
         assert await records(world) == []
+
+
+async def test_a_file_that_cannot_be_written_is_not_logged_once_a_request(
+    store: StoreSettings, client: Redis
+) -> None:
+    """The log may be on the same disk."""
+    full = AuditSettings(AuditFileSettings(Path("/dev/full")))
+    async with new_world(store, client, audit=full) as world:
+        put(world, SERVICE.format(url=f"http://127.0.0.1:{world.agent_port}"))
+        await keep(world, Vault(world.client), "user/ann/crm", "api_key", value="ann-s-own-value")
+        key = await world.issue("services/crm", users=("ann",))
+        with capture_logs() as logs:
+            for _ in range(50):
+                answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "ann"})
+                assert answer.code == "audit_unavailable"
+    said = [event for event in logs if event["event"] == "audit_unavailable"]
+    assert 1 <= len(said) < 5
 
 
 async def test_the_file_of_a_gateway_is_on_the_disk_within_a_second_and_rotated(

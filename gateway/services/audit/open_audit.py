@@ -20,10 +20,24 @@ from gateway.store.connections.connect import open_line
 from gateway.tasks import cancel_and_wait, unending
 
 SYNC_SECONDS = 1.0
+QUIET_SECONDS = 1.0
 
 
-def _log_failure(reason: str, records: int) -> None:
-    log.warning("audit_unavailable", reason=reason, records=records)
+class _Failures:
+    """Logs once a second at most that records could not be written, and how many since it last
+    said so: every call that needs one fails, and each is in the access log."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._quiet_until = float("-inf")
+        self._records = 0
+
+    def log(self, reason: str, records: int) -> None:
+        self._records += records
+        now = self._loop.time()
+        if now >= self._quiet_until:
+            log.warning("audit_unavailable", reason=reason, records=self._records)
+            self._quiet_until, self._records = now + QUIET_SECONDS, 0
 
 
 def _log_trouble(reason: str) -> None:
@@ -49,9 +63,8 @@ async def open_audit(
     own = open_line(settings.store)
     # In a cluster the stream may move to another node, which the redis-py client follows.
     line = AuditLine(own, prefix, retention) if own is not None else None
-    audit = Audit(
-        line or AuditStore(client, prefix, retention), keys, file, on_failure=_log_failure
-    )
+    sink = line or AuditStore(client, prefix, retention)
+    audit = Audit(sink, keys, file, on_failure=_Failures().log)
     syncing = None
     if file is not None and wanted is not None and wanted.sync is Fsync.SECOND:
         syncing = unending(partial(_sync_repeatedly, file))
