@@ -5,16 +5,21 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import cast
 
 import pytest
 from redis.asyncio.sentinel import SentinelConnectionPool
 
 from gateway.domain.errors import Code, StoreError
+from gateway.services.audit.verify import AT_ONCE
 from gateway.store.commands import command
 from gateway.store.connections.connect import open_store
 from gateway.store.connections.sentinel import WATCH_SECONDS
 from gateway.store.keys import KeyStore
+from tests.cli.commands import MASTER as MASTER_KEY
+from tests.cli.commands import Commands
 from tests.flows.nodes import PATIENCE, Node
 from tests.flows.refusals import check
 from tests.flows.scene import SLACK, TIMEOUT, Scene, opened
@@ -153,3 +158,16 @@ async def test_a_master_that_no_sentinel_knows_is_named_in_one_sentence() -> Non
             with pytest.raises(StoreError, match="know no master named 'nobody'") as refused:
                 await command(client, "PING")
         assert "only-for-tests" not in str(refused.value)
+
+
+async def test_a_bad_record_early_in_the_audit_is_named_and_nothing_else_is_said(
+    tmp_path: Path,
+) -> None:
+    """The rest is not read: what was opened for it is closed before the command ends."""
+    async with watched_store() as store:
+        for _ in range(2 * AT_ONCE):
+            await store.client.xadd("gw:audit", {"record": "no record"})
+        verify = partial(Commands(store.settings, tmp_path).gateway, GATEWAY_MASTER_KEY=MASTER_KEY)
+        ended = await asyncio.to_thread(verify, "audit", "verify")
+    assert (ended.code, ended.said.count("\n")) == (1, 1), ended.said
+    assert ended.said.endswith("is bad: it is no audit record.\n")

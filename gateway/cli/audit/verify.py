@@ -4,7 +4,8 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -171,7 +172,9 @@ async def _verified(
         may_be_torn=partial,
         anchor={} if anchor is None else _read_anchor(anchor, keys.by_id),
     )
-    verdict = await verify_records(_records(store, file), chains, allow_unsigned=allow_unsigned)
+    # Closed here: the end of the event loop would close it and what it opened at the same time.
+    async with aclosing(_records(store, file)) as records:
+        verdict = await verify_records(records, chains, allow_unsigned=allow_unsigned)
     made = write_anchor(chains.ends, round(time.time(), 3), keys.current, keys.signing)
     return verdict, made
 
@@ -226,7 +229,9 @@ def _notes(verdict: Verdict, file: Path | None) -> Iterator[str]:
         yield "No master key is given: this finds accidental damage, but no deliberate forgery."
 
 
-async def _records(store: StoreSettings, file: Path | None) -> AsyncIterator[tuple[str, str]]:
+async def _records(
+    store: StoreSettings, file: Path | None
+) -> AsyncGenerator[tuple[str, str], None]:
     if file is not None:
         for line in read_lines(file):
             yield line
