@@ -14,7 +14,7 @@ LARGE = 2**18
 # bodies have room even where others hold all that may be held.
 FREE = 2**16
 
-_NEVER = "This takes more memory than one key may have here."
+_NEVER = "This takes more memory than one key may have here. Send less."
 _FULL = "Too much of large bodies is under way. Try again in a second."
 
 Found = TypeVar("Found")

@@ -28,7 +28,7 @@ _RESPONSE = re.compile(rb'"(?:result|error)"\s*:')
 JSON, EVENTS = b"application/json", b"text/event-stream"
 _NO_ROOM = (
     "The server has answered, and too much of large answers is under way to show it. What was "
-    "asked for may be done."
+    "asked for may be done: look before you ask again."
 )
 
 
@@ -76,7 +76,7 @@ async def shown_json(text: bytes, mcp: McpExchange, sessions: ToolSessions) -> b
             await seal_tasks(message, sessions, mcp.owner)
         return await mcp.shown(message, len(text))
     except (NoMessageError, RecursionError):
-        said = "The server answered something that is no JSON-RPC message."
+        said = "The server answers no JSON-RPC message. Tell the gateway's operator."
         raise Denied(Code.UPSTREAM_PROTOCOL, said) from None
 
 

@@ -30,7 +30,9 @@ _LISTS = "tools/list"
 _TASKS = "tasks/"
 # Searching a message for secrets, value by value, takes this many times as long as parsing it.
 _SEARCHED = 16
-_NO_ANSWER = "What is no JSON-RPC message cannot be looked at, and is not shown."
+_NO_ANSWER = (
+    "The server answers no JSON-RPC message, so it is not shown. Tell the gateway's operator."
+)
 _NOT_LATER = (
     "Answers of this server are looked at as they are given, and one that is fetched later is not "
     "shown. Make the call again."

@@ -32,7 +32,10 @@ GRACE_SECONDS = 2.0
 EXIT_SECONDS = 0.5
 # How many lines that are already there are read before other work has its turn.
 LINES_IN_A_ROW = 64
-_LINE_TOO_LONG = "The tool's program was ended: it printed a line that is longer than it may be."
+_LINE_TOO_LONG = (
+    "The tool's program was ended: it printed a line that is longer than it may be. Ask it for "
+    "less."
+)
 _NO_MCP = "The tool's program does not speak MCP. Tell the gateway's operator."
 _FULL = "This tool has too many calls under way. Try again in a second."
 _LATE = "The tool did not answer in time. Try again later."
