@@ -405,4 +405,7 @@ async def test_a_credential_that_is_too_short_to_be_kept_secret_is_not_used(
     answer = await send(world, key, hello(), "u4")
     assert code(answer) == (503, "credential_unavailable")
     assert "shorter than 8" in error(answer)["message"]
+    assert error(answer)["data"]["error"]["credential"] == "user/u4/github", (
+        "as one that is missing"
+    )
     assert "short12" not in answer.body.decode()

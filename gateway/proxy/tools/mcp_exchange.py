@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import Any
 
 from gateway.crypto.sessions import Owner
-from gateway.domain.audit.record import AuditEvent
+from gateway.domain.audit.record import AuditEvent, Named
 from gateway.domain.errors import Code, Denied
 from gateway.domain.keys.key import masked
 from gateway.domain.keys.scopes import Scope
@@ -115,7 +115,8 @@ class McpExchange:
         """Set the values to inject; raise Denied if one is too short to be kept out of answers."""
         for name, value in injected.call_secrets.own:
             if len(value) < SHORTEST_INJECTED:
-                raise _too_short(name)
+                uses = injected.newest.uses
+                raise _too_short(name, next((u.name for u in uses if _short(u) == name), name))
         self._injected = injected
 
     def message(self, values: Values) -> rpc.Message | None:
@@ -212,7 +213,7 @@ class McpExchange:
         self._seen |= new
         names = {one.removeprefix(b"[redacted:").removesuffix(b"]").decode() for one in new}
         uses = self._injected.newest.uses
-        used = tuple(use for use in uses if use.name.rpartition("/")[2] in names)
+        used = tuple(use for use in uses if _short(use) in names)
         exchange = self._exchange
         self._tell(
             AuditEvent(
@@ -252,10 +253,15 @@ def _result(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def _too_short(name: str) -> Denied:
+def _short(use: Named) -> str:
+    """Return the name in `[redacted:NAME]`, which does not tell the user."""
+    return use.name.rpartition("/")[2]
+
+
+def _too_short(name: str, credential: str) -> Denied:
     return Denied(
         Code.CREDENTIAL_UNAVAILABLE,
         f"The credential '{name}' is shorter than {SHORTEST_INJECTED} characters: it could not be "
         "kept out of what tools answer. Use a longer one.",
-        fields={"credential": name},
+        fields={"credential": credential},
     )
