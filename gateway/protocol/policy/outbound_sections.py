@@ -20,6 +20,7 @@ from gateway.protocol.policy.values import (
     FieldName,
     HeaderText,
     InjectedHeader,
+    LiteralText,
     ModelName,
     Name,
     PartOfScope,
@@ -124,7 +125,9 @@ class ModelSection(Section):
     credential: HeaderText | None = Field(
         default=None, description="Sent as a bearer token, to Anthropic as x-api-key."
     )
-    upstream_model: str | None = Field(default=None, description="What the provider calls it.")
+    upstream_model: LiteralText | None = Field(
+        default=None, description="What the provider calls it."
+    )
     fallback: list[Name] = Field(
         default=[],
         description="Models to ask, in this order, where this one cannot answer, or its credential "

@@ -1,6 +1,6 @@
 """The sections of policy files for tools: MCP servers, and programs that become tools."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,8 @@ from gateway.protocol.policy.values import (
     HeaderText,
     HookName,
     InjectedHeader,
+    LiteralObject,
+    LiteralText,
     Name,
     OriginText,
     Size,
@@ -40,8 +42,8 @@ class CommandToolSection(Section):
     """One tool of a server whose transport is `command`."""
 
     name: Name = Field(description="Also the last part of the scope that it needs.")
-    description: str = Field(default="", description="For the model that calls it.")
-    input: dict[str, Any] = Field(
+    description: LiteralText = Field(default="", description="For the model that calls it.")
+    input: LiteralObject = Field(
         default={"type": "object"},
         description="JSON Schema of its arguments. Those in `argv` that have no default are "
         "required, and text if none is described.",

@@ -11,7 +11,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from gateway.domain import units
 from gateway.domain.keys import limits, scopes
 from gateway.domain.policies.cors import ANY_ORIGIN
-from gateway.domain.policies.references import NO_VARIABLE, OPEN, Reference, Template, is_variable
+from gateway.domain.policies.references import (
+    NO_VARIABLE,
+    OPEN,
+    Reference,
+    Template,
+    is_variable,
+    read,
+)
 from gateway.domain.policies.references import parse as parse_template
 from gateway.domain.policies.routes import pattern_problem
 from gateway.domain.policies.snapshot import PATH_ODDITIES, Upstream
@@ -180,6 +187,23 @@ def _whole_credential(text: str) -> Reference:
     return template.references[0]
 
 
+def _literal(value: Any) -> Any:
+    """Return `value` with `$${` as the `${` that it stands for, in texts at any depth."""
+    if isinstance(value, dict):
+        return {name: _literal(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_literal(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    # What is wrong with a text is told of all texts in one place.
+    template, _ = read(value)
+    if template.references:
+        raise ValueError(
+            "no reference is resolved here: 'inject' and 'credential' say where credentials go"
+        )
+    return template.render(str)
+
+
 def _argument(text: str) -> str:
     template = parse_template(text)
     if template.references:
@@ -188,7 +212,7 @@ def _argument(text: str) -> str:
         )
     if "\0" in text or not text:
         raise ValueError("this cannot stand in a command line")
-    return "".join(part for part in template.parts if isinstance(part, str))
+    return template.render(str)
 
 
 _env_name = matching(
@@ -245,6 +269,8 @@ WholeCredential = Annotated[
     Reference, *written(_whole_credential, r"^\$\{(credentials|user)\.", "${credentials.aws}")
 ]
 PartOfScope = Annotated[str, *written(_part_of_scope, "^[a-z0-9][a-z0-9-]*$", "eu-central-1")]
+LiteralText = Annotated[str, AfterValidator(_literal)]
+LiteralObject = Annotated[dict[str, Any], AfterValidator(_literal)]
 ArgumentText = Annotated[str, *written(_argument, "", "--region", "{region}")]
 EnvName = Annotated[str, *written(_env_name, "^[A-Za-z_][A-Za-z0-9_]*$", "GITHUB_TOKEN")]
 HookName = Annotated[str, *written(_hook, "^[^:]+:[^:]+$", "company.hooks:check")]

@@ -57,6 +57,10 @@ CREDENTIAL = "credential: '${credentials.a_key}'"
             ["{name: gpt-4, credential: 'bearer ${credentials.a_key}'}"],
             "3:5: the gateway writes 'Bearer' itself",
         ),
+        (
+            [f"{{name: gpt-4, {CREDENTIAL}, upstream_model: '${{credentials.a_key}}'}}"],
+            "3:71: no reference is resolved here",
+        ),
         *(
             ([f"{{name: gpt-4, credential: '{text}'}}"], f"3:{column}: no environment variable is")
             for text, column in (("os.environ/KEY", 5), ("$KEY", 5), ("${KEY}", 31))

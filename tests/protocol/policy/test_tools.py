@@ -36,10 +36,10 @@ tools:
     transport: command
     tools:
       - name: list_functions
-        description: Lists functions.
+        description: Lists functions of $${REGION}.
         input:
           type: object
-          properties: {region: {type: string}, south: {type: number, minimum: -90, default: 0.5}}
+          properties: {region: {type: string}, south: {type: number, enum: [0.5, "$${x}"]}}
           required: [region]
         argv: [cli, list, --region, "{region}", "$${HOME}"]
     inject: {env: {SECRET: "${user.aliyun.access_key_secret}"}}
@@ -85,9 +85,9 @@ def test_programs_have_what_the_file_says() -> None:
         "${user.files.value}",
     ]
     (tool,) = cloud.tools.tools
-    assert (tool.name, tool.description) == ("list_functions", "Lists functions.")
+    assert (tool.name, tool.description) == ("list_functions", "Lists functions of ${REGION}.")
     assert tool.input["required"] == ["region"]
-    assert tool.input["properties"]["south"] == {"type": "number", "minimum": -90, "default": 0.5}
+    assert tool.input["properties"]["south"] == {"type": "number", "enum": [0.5, "${x}"]}
     assert tool.argv == ("cli", "list", "--region", "{region}", "${HOME}")
 
 
@@ -144,6 +144,9 @@ MISTAKES = {
     "{transport: stdio, command: [x], program: {processes: 0}}": "at least 1",
     "{transport: command, tools: [{name: a, argv: [x, '{b}'], input: {properties: {}}}]}": (
         "describes no argument 'b'"
+    ),
+    "{transport: command, tools: [{name: a, argv: [x], description: '${credentials.crm}'}]}": (
+        "no reference is resolved here"
     ),
     "{transport: pigeon}": "'http', 'stdio' or 'command'",
 }
