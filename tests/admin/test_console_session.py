@@ -44,8 +44,10 @@ from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files
 from tests.flows.audit import records
 from tests.flows.links import new_link
+from tests.flows.services import keep
 from tests.flows.world import Answer, World, new_world
 from tests.flows.wrong_keys import wrong
+from tests.services.vaults import Vault
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -511,6 +513,18 @@ async def test_the_audit_is_searched_by_all_that_commands_search_it_by(
         assert f' name="{name}"'.encode() in page.body, name
     for kept in (b'name="user" value="ann"', b'name="agent" value="tools/fc"'):
         assert kept in page.body
+
+
+async def test_only_of_a_shared_credential_is_it_said_that_keys_may_pull_it(
+    world: World, admin: Key
+) -> None:
+    vault, cookie = Vault(world.client), await sign_in(world, admin)
+    for name, may in (("credentials/crm", True), ("users/ann/crm", False)):
+        stored = name.replace("users/", "user/").removeprefix("credentials/")
+        await keep(world, vault, stored, "api_key", value="a-value-of-somebody")
+        page = (await get(world, name, cookie)).body
+        assert b"Nowhere: no service" in page
+        assert (b"may pull it" in page) is may
 
 
 async def test_a_key_is_contained_without_scrolling_past_all_that_it_may_reach(

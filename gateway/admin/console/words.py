@@ -125,7 +125,7 @@ CHINESE = MappingProxyType(
         "Disable": "停用",
         "Enable": "启用",
         "Rotate": "轮换",
-        "Grace of the old secret": "旧密钥的宽限期",
+        "Grace of the old secret": "旧值的宽限期",
         "Change": "修改",
         "changed": "已修改",
         "The key was changed meanwhile and is shown as it is now. The values below differ from "
@@ -302,9 +302,8 @@ CHINESE = MappingProxyType(
         "not yet": "尚未",
         "Rotated": "轮换时间",
         "Where the policies allow it to be sent": "按策略可能发送到的位置",
-        "Nowhere: no service, model or tool uses it. Keys with gateway/credentials may pull it.": (
-            "无：没有服务、模型或工具引用它。具有 gateway/credentials 的密钥可以拉取它。"
-        ),
+        "Nowhere: no service, model or tool uses it.": "无：没有服务、模型或工具引用它。",
+        "Keys with gateway/credentials may pull it.": "具有 gateway/credentials 的密钥可以拉取它。",
         "Keys whose calls used it in the last 7 days": "最近 7 天其调用使用过它的密钥",
         "Revoke the chosen keys: preview": "吊销所选密钥：预览",
         "Contain: remove it; the user enters a new one through a link": "遏制：移除它，用户可通过链接重新提供",
