@@ -515,6 +515,14 @@ async def test_the_audit_is_searched_by_all_that_commands_search_it_by(
         assert kept in page.body
 
 
+async def test_of_a_record_that_was_made_by_hand_nobody_is_told_as_its_maker(
+    world: World, admin: Key
+) -> None:
+    await world.client.hset(f"{world.store.prefix}key:{{handmade0000}}", "status", "active")
+    page = (await get(world, "keys/handmade0000", await sign_in(world, admin))).body
+    assert b"<dt>Created</dt><dd>unknown</dd>" in page
+
+
 async def test_only_of_a_shared_credential_is_it_said_that_keys_may_pull_it(
     world: World, admin: Key
 ) -> None:

@@ -139,6 +139,7 @@ CHINESE = MappingProxyType(
         "Limits": "限额",
         "Created": "创建",
         "by": "由",
+        "unknown": "未知",
         "Problems in the files: the previous policies stay in force": "策略文件有问题：仍使用之前的策略",
         "Name": "名称",
         "Value": "值",
