@@ -4,13 +4,15 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from gateway.cli.table import lay_out
+
+Item = TypeVar("Item")
 
 
 def print_json(data: Any) -> None:
@@ -43,6 +45,15 @@ def _width() -> int | None:
 def in_colour(stream: TextIO) -> bool:
     """Whether `stream` is a terminal whose user has not turned colour off (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR")
+
+
+async def with_progress(doing: str, items: AsyncIterator[Item], count: int) -> AsyncIterator[Item]:
+    """Yield the items; where there are several, show on a terminal how many have come."""
+    hidden = count < 2 or not sys.stderr.isatty()
+    with click.progressbar(length=count, label=doing, file=sys.stderr, hidden=hidden) as bar:
+        async for item in items:
+            yield item
+            bar.update(1)
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:

@@ -99,6 +99,18 @@ async def test_a_list_fits_eighty_columns_and_no_colours_means_none(
     assert on_terminal(keys, *COMMAND, "keys", "list")[0].startswith("\x1b[1m")
 
 
+def test_a_rotation_of_many_keys_shows_on_a_terminal_how_far_it_is(
+    store: StoreSettings, tmp_path: Path
+) -> None:
+    keys = Commands(store, tmp_path)
+    for _ in range(2):
+        keys.create()
+    words = (*COMMAND, "keys", "rotate", "--consumer", "sales", "--yes", "--out")
+    shown = on_terminal(keys, *words, f"{tmp_path}/first")
+    assert any("Rotating" in line and "100%" in line for line in shown)
+    assert "Rotating" not in keys(*words[len(COMMAND) + 1 :], f"{tmp_path}/second").said
+
+
 def test_the_log_has_colours_on_a_terminal_that_wants_them(
     store: StoreSettings, tmp_path: Path
 ) -> None:

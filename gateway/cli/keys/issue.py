@@ -29,7 +29,7 @@ from gateway.cli.keys.options import (
 from gateway.cli.keys.results import print_changes
 from gateway.cli.keys.selection import Selection, select, selection_options
 from gateway.cli.options import json_option, policies_option, read_as, read_peppers, store_options
-from gateway.cli.output import note
+from gateway.cli.output import note, with_progress
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import GatewayError, UsageError
@@ -183,7 +183,8 @@ def rotate(
             return [KeyChange(key_id, "would rotate") for key_id in ids]
         issuer = Issuer(keys, peppers, draw)
         if out is not None:
-            return await _into_file(out, keys, rotations(issuer, ids, grace, idempotency_key))
+            rotated = rotations(issuer, ids, grace, idempotency_key)
+            return await _into_file(out, keys, with_progress("Rotating", rotated, len(ids)))
         issued = await issuer.rotate(ids[0], grace, idempotency_key)
         print_issued(issued, as_json=as_json)
         now = await keys.now()
