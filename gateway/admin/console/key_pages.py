@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,6 +24,8 @@ from gateway.services.keys.bulk import Act
 # The name of a checkbox begins so; the rest is the id of a key.
 CHOSEN = "chosen."
 MARKER_LENGTH = 24
+# The search for the name that was meant compares each with all names of the policies.
+MOST_ABSENT = 5
 CHANGED_MEANWHILE = (
     "The key was changed meanwhile and is shown as it is now. The values below differ from your "
     "form: correct the form, then save it again."
@@ -117,7 +120,7 @@ def _absent(backend: Backend, scopes: Iterable[str]) -> list[UnknownName]:
     """Return what the scopes name and the policies in force do not have."""
     policies = backend.policies()
     found = (unknown_name(scope, policies) for scope in from_items(scopes).scopes)
-    return [one for one in found if one is not None]
+    return list(islice(filter(None, found), MOST_ABSENT))
 
 
 def _form_of(key: KeyView) -> dict[str, str]:
