@@ -17,6 +17,11 @@ from gateway.domain.errors import StoreError, UnreachableError
 # After this, Redis repeats the arguments of a command that it does not know: hashes, and its own
 # password.
 _ARGUMENTS = ", with args"
+# To whoever gives no login, Redis speaks of the commands of its clients.
+_NO_LOGIN = (
+    "HELLO must be called with the client already authenticated",
+    "Authentication required",
+)
 # Behind an error of a script.
 _PLACE = re.compile(r" script: [0-9a-f]{40}, on @user_script:\d+\.?$")
 
@@ -52,7 +57,14 @@ def translated() -> Iterator[None]:
             ) from None
         raise StoreError(f"Redis refused the command: {reason_of(problem)}") from None
     except (RedisError, RedisClusterException, OSError) as problem:
-        raise UnreachableError(f"Redis could not answer: {reason_of(problem)}") from None
+        raise UnreachableError(f"Redis could not answer: {_why_away(problem)}") from None
+
+
+def _why_away(problem: Exception) -> str:
+    reason = reason_of(problem)
+    if reason.startswith(_NO_LOGIN):
+        return "it wants a login: write it into the URL, as in redis://user:password@host:6379."
+    return reason
 
 
 def reason_of(problem: Exception) -> str:

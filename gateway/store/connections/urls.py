@@ -96,6 +96,10 @@ def _one_node(url: str) -> dict[str, Any]:
         raise ValueError
     if parts.scheme != "unix" and (parts.port == 0 or not _DATABASE.fullmatch(parts.path)):
         raise ValueError
+    if found.get("password") and not found.get("username"):
+        # Otherwise connections differ: of a Redis without passwords, AUTH with a password alone is
+        # refused, and HELLO, for which redis-py adds this name, is not.
+        found["username"] = "default"
     return found
 
 

@@ -9,8 +9,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.domain.errors import UnreachableError
 from gateway.domain.settings import StoreSettings
 from gateway.store.connections.connect import connection_factory, open_store
+from gateway.store.connections.failures import translated
 from tests.flows.own_store import own_store
 from tests.stalling import stall
 from tests.store.connections.relayed import SECONDS, relayed
@@ -121,3 +123,23 @@ async def test_a_redis_that_takes_no_command_is_not_waited_for() -> None:
                 await connection.send_command("ECHO", b"x" * 2**24)
         finally:
             own.thaw()
+
+
+async def test_a_login_is_the_same_to_every_connection_before_redis_asks_for_a_password() -> None:
+    """So that a password is first given to gateways, and then set in Redis."""
+    async with own_store() as store:
+        asked = replace(store.settings, url=f"{store.settings.url}?password=secret")
+        for _ in range(2):
+            async with open_store(asked) as acting:
+                assert await acting.ping()
+            connection = connection_factory(asked)()
+            await connection.connect()
+            await connection.disconnect()
+            await store.client.config_set("requirepass", "secret")
+
+
+async def test_a_login_that_is_missing_is_said_with_where_it_is_given() -> None:
+    async with own_store() as store, open_store(store.settings) as acting:
+        await store.client.config_set("requirepass", "secret")
+        with pytest.raises(UnreachableError, match="redis://user:password@host"), translated():
+            await acting.ping()

@@ -19,7 +19,7 @@ def test_sentinels_a_master_and_what_its_connections_need() -> None:
 def test_sentinels_may_ask_for_a_login_of_their_own() -> None:
     url = read_url("redis+sentinel://:pw@one/main?sentinel_username=s&sentinel_password=x%20y")
     assert url.login == {"username": "s", "password": "x y"}
-    assert url.options == {"password": "pw"}
+    assert url.options == {"username": "default", "password": "pw"}
 
 
 def test_some_nodes_of_a_cluster() -> None:
