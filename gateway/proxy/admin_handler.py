@@ -26,6 +26,7 @@ from gateway.services.telemetry.traffic import CONTENT_TYPE
 
 METRICS = b"/metrics"
 MAY_READ = Scope("gateway", "read", "read")
+MAY_ALL = Scope("gateway", "admin", "admin")
 
 
 class AdminHandler:
@@ -91,7 +92,9 @@ class AdminHandler:
         if not self._keyless:
             policies = self._policies()
             address = exchange.address(head, policies)
-            located = Located(None, b"", required=MAY_READ)
+            grants = (await self._identify(head, exchange)).grants
+            required = MAY_ALL if grants.allow(MAY_ALL) else MAY_READ
+            located = Located(None, b"", required=required)
             passage = await self._gatekeeper.admit(head, located, policies, address)
             self._gatekeeper.release(passage)
         check_reading(head)

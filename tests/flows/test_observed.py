@@ -123,6 +123,7 @@ async def test_beyond_loopback_metrics_are_for_keys_that_may_read(
         assert await status("") == 401
         assert await status(other.text) == 403
         assert await status(reader.text) == 200
+        assert await status((await world.issue("gateway/admin")).text) == 200
         # Each ends with its answer, as any call.
         single = await world.issue("gateway/read", limits="concurrency=1")
         assert [await status(single.text) for _ in range(3)] == [200] * 3

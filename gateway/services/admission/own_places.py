@@ -110,7 +110,7 @@ def _of_operators(head: RequestHead, powers_at: PowersAt) -> OwnPlace | None:
             return OwnPlace(Found.ADMIN, denied=denied)
     if path == _METRICS:
         check_reading(head)
-        return OwnPlace(Found.METRICS, powers=("read",))
+        return OwnPlace(Found.METRICS, powers=("read", "admin"))
     if path == _CONSOLE or path.startswith(_CONSOLE + b"/"):
         return OwnPlace(Found.CONSOLE, keyless=True)
     return None
