@@ -196,7 +196,7 @@ class Forwarder:
         """Read the rest of an answer whose caller has left, in the background, to count its tokens.
         Return whether that was begun: the connection belongs to the reader then."""
         left = exchange.client.transport is None
-        if not (left and call.sent_whole and metering.open and call.connection.usable):
+        if not (left and call.sent_whole and metering.open):
             metering.settle()
             return False
         self._beside.begin(metering.read_on(call.connection))

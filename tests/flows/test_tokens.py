@@ -15,6 +15,7 @@ from gateway.domain.keys.key import Key
 from gateway.domain.usage import By, Counts, Step
 from gateway.services.telemetry.usage import EVERYTHING, reached, totals
 from gateway.store.usage import UsageStore
+from tests.flows.agents import agent_that
 from tests.flows.raw import exchange
 from tests.flows.services import Backend, backend, keep, put
 from tests.flows.world import World
@@ -285,6 +286,41 @@ async def test_what_callers_leave_is_read_to_its_end_for_its_usage(
     goes_on.set()
     await comes_to(lambda: charged(world, key), 30)
     assert (await used(world, By.CONSUMER, "sales")).estimated == 0
+
+
+async def test_what_a_provider_told_before_it_closed_counts_though_the_caller_left_meanwhile(
+    world: World, talker: Talker
+) -> None:
+    """It was received, and nobody had read it yet."""
+    left: list[asyncio.StreamWriter] = []
+    begun = asyncio.Event()
+
+    async def close_while_the_caller_leaves(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b'"hello"')
+        first, *rest = talker._openais({"stream_options": {"include_usage": True}})
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + first)
+        await begun.wait()
+        writer.write(b"".join(rest))
+        writer.close()
+        left[0].transport.abort()
+
+    async with agent_that(close_while_the_caller_leaves) as upstream:
+        await keep(world, Vault(world.client), "openai_key", "api_key", value="secret-of-provider")
+        put(world, POLICY.format(url=f"http://127.0.0.1:{upstream.port}"))
+        key = await world.issue("models/*", plan="few")
+        body = json.dumps({"model": "gpt-4", "stream": True, "messages": HELLO}).encode()
+        head = (
+            f"POST /models/v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-API-Key: {key.text}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        reader, writer = await asyncio.open_connection(*world.address)
+        left.append(writer)
+        writer.write(head.encode() + body)
+        await asyncio.wait_for(reader.readuntil(b"data: "), 15)
+        begun.set()
+        await comes_to(lambda: charged(world, key), 30)
 
 
 async def test_what_is_never_told_is_guessed_and_marked(
