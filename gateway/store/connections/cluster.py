@@ -120,8 +120,15 @@ class ClusterClient(RedisCluster):
         if known is not None or not node_name:
             return known
         host, _, number = node_name.rpartition(":")
-        new = ClusterNode(host, int(number), PRIMARY, **self.connection_kwargs)
-        self.nodes_manager.set_nodes(self.nodes_manager.nodes_cache, {node_name: new})
+        return self.node_at(host, int(number))
+
+    def node_at(self, host: str, port: int) -> ClusterNode:
+        """Return the node with this address, which may be new."""
+        known = super().get_node(host, port)
+        if known is not None:
+            return known
+        new = ClusterNode(host, port, PRIMARY, **self.connection_kwargs)
+        self.nodes_manager.set_nodes(self.nodes_manager.nodes_cache, {new.name: new})
         return new
 
     async def aclose(self) -> None:
@@ -234,25 +241,36 @@ class _Transaction:
         self._words.append(words)
 
     async def execute(self) -> list[Any]:
+        asked: AskError | None = None
         for _ in range(ATTEMPTS):
-            answers = await self._run()
+            answers = await self._run(asked)
             ended = answers[-1]
             if isinstance(ended, list):
                 answers += ended
             refused = next((one for one in answers if isinstance(one, Exception)), None)
             if refused is None:
                 return list(ended)
-            if not isinstance(refused, MovedError):
-                raise refused
             # Refused while it was queued, so nothing ran.
-            self._cluster.refresh_topology()
+            if isinstance(refused, MovedError):
+                # The other nodes may not know of it yet.
+                await self._cluster.nodes_manager.move_slot(refused)
+                asked = None
+            elif isinstance(refused, AskError):
+                asked = refused
+            else:
+                raise refused
         raise refused or RedisError("the cluster does not settle")
 
-    async def _run(self) -> list[Any]:
+    async def _run(self, asked: AskError | None) -> list[Any]:
         await self._cluster.initialize()
         whole = [("MULTI",), *self._words, ("EXEC",)]
+        node = self._cluster.owner(self._words[0][1])
+        if asked is not None:
+            # It has the names, and not yet the slot. It takes what is queued for asked, too.
+            whole = [("ASKING",), *whole]
+            node = self._cluster.node_at(asked.host, asked.port)
         commands = [PipelineCommand(at, *words) for at, words in enumerate(whole)]
-        await self._cluster.send(self._cluster.owner(self._words[0][1]), commands)
+        await self._cluster.send(node, commands)
         return [command.result for command in commands]
 
 

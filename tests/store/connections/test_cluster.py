@@ -58,6 +58,24 @@ async def test_a_transaction_is_all_or_nothing_and_follows_its_slot(
         await AuditStore(root, "other:").append(["four"])
 
 
+async def test_a_transaction_follows_a_slot_while_it_moves(
+    cluster: ClusterStore, root: Redis
+) -> None:
+    """Its names may be on the new node before that holds the slot, and the nodes hear of it one
+    after the other."""
+    audit = AuditStore(root, "gw:")
+    slot = await run(cluster.nodes[0], "CLUSTER", "KEYSLOT", "gw:audit")
+    owner = await cluster.holder(slot)
+    other = next(node for node in cluster.nodes[:3] if node is not owner)
+    written = 0
+    moving = asyncio.create_task(cluster.move(slot, owner, other, pause=0.2))
+    while written == 0 or not moving.done():
+        await audit.append([b"one", b"two"])
+        written += 2
+    await moving
+    assert await audit.length() == written
+
+
 async def test_who_gives_one_node_for_the_cluster_is_told(cluster: ClusterStore) -> None:
     node = cluster.nodes[0]
     url = f"redis://:{PASSWORD}@127.0.0.1:{node.port}"
