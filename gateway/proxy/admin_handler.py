@@ -136,7 +136,7 @@ class AdminHandler:
     async def _identify(self, head: RequestHead, exchange: Exchange) -> Identity:
         policies = self._policies()
         address = exchange.address(head, policies)
-        identity = await self._gatekeeper.identify(head, policies, address)
+        identity = await self._gatekeeper.identify(head, policies, address, is_use=True)
         exchange.key_id, exchange.consumer = identity.key_id, identity.consumer
         return identity
 

@@ -309,6 +309,12 @@ async def test_every_bad_field_is_named(
     assert {error["field"] for error in answer.json["errors"]} == bad
 
 
+async def test_a_key_that_is_used_here_alone_counts_as_used(ask: Ask, admin: Key) -> None:
+    assert (await ask(admin, "GET", "/keys")).status == 200
+    shown = await ask(admin, "GET", f"/keys/{admin.id}")
+    assert shown.json["last_used_at"] is not None
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -5,6 +5,7 @@ It sees no socket and no HTTP library, so the listener can change without it.
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.crypto.token_digest import TokenDigest
@@ -99,9 +100,12 @@ class Gatekeeper:
             self._log_store_away(str(problem))
             raise Denied(Code.STORE_UNAVAILABLE, retry_after=1) from None
 
-    async def identify(self, head: RequestHead, policies: Policies, address: str) -> Identity:
+    async def identify(
+        self, head: RequestHead, policies: Policies, address: str, *, is_use: bool = False
+    ) -> Identity:
         """Return whose key a request carries and what it may do, before its body tells what it asks
-        for. Denied as by `admit` if the key is not valid or not alive; nothing is charged."""
+        for. Denied as by `admit` if the key is not valid or not alive; nothing is charged.
+        `is_use`: no `admit` follows, which would note the key's use."""
         identified = Denied(Code.NOT_FOUND)
         try:
             await self.admit(head, Located(None, b"", denied=identified), policies, address)
@@ -111,6 +115,10 @@ class Gatekeeper:
                 # Its frames hold `located`, which holds it: a cycle that would keep the caller's
                 # body until a collection.
                 drop_traceback(identified)
+                if is_use and cached.takes_touch(self._clocks.monotonic):
+                    use = cached.pack_use(self._admission)
+                    with suppress(StoreError):
+                        await self._admission.run(cached.record.id, use)
                 record, proven = cached.record, cached.proven.phc
                 return Identity(record.id, cached.consumer, cached.grants, record.users, proven)
             raise

@@ -93,6 +93,10 @@ class CachedKey:
         """Like `pack_charge`, noting the key's use. Sent once a minute, so it is not kept."""
         return self._packed(admission, access.limits, self.proven.slot)
 
+    def pack_use(self, admission: Admission) -> bytes:
+        """Note the key's use where nothing is charged."""
+        return self._packed(admission, (), self.proven.slot)
+
     def _packed(
         self, admission: Admission, limits: tuple[NamedLimit, ...], touch: str = ""
     ) -> bytes:
