@@ -1,9 +1,16 @@
 """The `gateway` command."""
 
-from gateway.cli.main import run
+import sys
+
+STOPPED = 130
 
 
 def main() -> None:
+    try:
+        # Here and not above, so that Ctrl-C while it loads shows no traceback either.
+        from gateway.cli.main import run
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
     run()
 
 

@@ -226,3 +226,10 @@ def test_standard_streams_that_are_closed_are_a_failure_and_no_bug(
     assert (ended.returncode, ended.stdout) == (code, "")
     assert ended.stderr.startswith(says)
     assert ended.stderr.count("\n") == (1 if says else 0)
+
+
+def test_whoever_stops_a_command_while_it_loads_sees_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    ended = run("version", env={"PYTHONPATH": path})
+    assert (ended.returncode, ended.stderr) == (130, "")
