@@ -70,7 +70,7 @@ async def test_what_is_ended_between_two_reads_says_nothing_more() -> None:
         yield {}
 
     body = ProgramBody(talking(), cast(McpExchange, None))
-    body.refuse(Code.KEY_REVOKED)
+    body.refuse(Denied(Code.KEY_REVOKED))
     with pytest.raises(CutError):
         await body.readany()
     await body.close()
