@@ -233,6 +233,8 @@ def _syntax(file: str, problem: yaml.YAMLError, content: bytes) -> Problem:
         reason = "tabs do not indent, and text that begins with @, % or a backtick wants quotes"
     elif "did not find expected" in str(reason):
         reason = "look at the indentation, the quotes and the brackets here and in the lines before"
-        if OPEN.encode() in b"".join(content.splitlines()[place.line - 1 : place.line]):
+        line = b"".join(content.splitlines()[place.line - 1 : place.line]).decode(errors="replace")
+        # The place is that of the brace, which begins a mapping.
+        if line.startswith(OPEN, max(place.column - 2, 0)):
             reason = 'within { } or [ ] a reference wants quotes: "${credentials.NAME}"'
     return Problem(place, f"this is not YAML: {reason or 'it cannot be read'}")

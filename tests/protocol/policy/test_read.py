@@ -291,6 +291,7 @@ def test_what_makes_no_sense_is_refused_with_a_sentence(text: str, problem: str)
         ("version: 'x", "this is not YAML"),
         ("version: 1\nagents:\n  a: {}\n b: {}\n", "look at the indentation"),
         ("version: 1\nmodels: [{name: a, credential: ${credentials.k}}]", 'wants quotes: "${cred'),
+        ("version: 1\nmodels: [{credential: '${credentials.k}' name: a}]", "look at the"),
         ("version: \x00", "this is not YAML"),
     ],
 )
