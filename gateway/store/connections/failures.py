@@ -62,7 +62,8 @@ def translated() -> Iterator[None]:
 
 def _why_away(problem: Exception) -> str:
     reason = reason_of(problem)
-    if reason.startswith(_NO_LOGIN):
+    # Of a cluster, it stands behind a sentence of redis-py's.
+    if any(said in reason for said in _NO_LOGIN):
         return "it wants a login: write it into the URL, as in redis://user:password@host:6379."
     return reason
 

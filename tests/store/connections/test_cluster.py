@@ -85,6 +85,15 @@ async def test_who_gives_one_node_for_the_cluster_is_told(cluster: ClusterStore)
         assert not any("redis+cluster://" in warning for warning in await examine(client))
 
 
+async def test_a_cluster_that_wants_a_login_is_told_where_it_is_given(
+    cluster: ClusterStore,
+) -> None:
+    url = f"redis+cluster://127.0.0.1:{cluster.nodes[0].port}"
+    async with open_store(replace(cluster.root, url=url)) as client:
+        with pytest.raises(StoreError, match="redis://user:password@host"):
+            await command(client, "PING")
+
+
 async def test_a_cluster_that_is_none_is_told(store: StoreSettings) -> None:
     async with own_server() as port:
         url = f"redis+cluster://127.0.0.1:{port}"
