@@ -199,7 +199,8 @@ def _literal(value: Any) -> Any:
     template, _ = read(value)
     if template.references:
         raise ValueError(
-            "no reference is resolved here: 'inject' and 'credential' say where credentials go"
+            "no reference is resolved here: 'inject' and 'credential' say where credentials go; a "
+            "literal '${' is '$${'"
         )
     return template.render(str)
 

@@ -146,7 +146,8 @@ MISTAKES = {
         "describes no argument 'b'"
     ),
     "{transport: command, tools: [{name: a, argv: [x], description: '${credentials.crm}'}]}": (
-        "no reference is resolved here"
+        "no reference is resolved here: 'inject' and 'credential' say where credentials go; a "
+        "literal '${' is '$${'"
     ),
     "{transport: pigeon}": "'http', 'stdio' or 'command'",
 }
