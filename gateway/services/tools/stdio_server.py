@@ -34,7 +34,7 @@ EXIT_SECONDS = 0.5
 LINES_IN_A_ROW = 64
 _LINE_TOO_LONG = (
     "The tool's program was ended: it printed a line that is longer than it may be. Ask it for "
-    "less."
+    "less, or try again: it may have been the answer to another call."
 )
 _NO_MCP = "The tool's program does not speak MCP. Tell the gateway's operator."
 _FULL = "This tool has too many calls under way. Try again in a second."
