@@ -92,8 +92,8 @@ class AdminHandler:
         if not self._keyless:
             policies = self._policies()
             address = exchange.address(head, policies)
-            grants = (await self._identify(head, exchange)).grants
-            required = MAY_ALL if grants.allow(MAY_ALL) else MAY_READ
+            caller = await self._gatekeeper.identify(head, policies, address)
+            required = MAY_ALL if caller.grants.allow(MAY_ALL) else MAY_READ
             located = Located(None, b"", required=required)
             passage = await self._gatekeeper.admit(head, located, policies, address)
             self._gatekeeper.release(passage)
