@@ -106,12 +106,6 @@ class ServiceSection(Section):
             raise ValueError("an unsigned body needs https: nothing else protects it")
         return self
 
-    @model_validator(mode="after")
-    def _what_signs_is_there_once(self) -> Self:
-        if self.sign and any(name.lower() == "authorization" for name in self.inject.headers):
-            raise ValueError("'sign' sets Authorization itself: leave it out of 'headers'")
-        return self
-
 
 class ModelSection(Section):
     """A model that agents call with the gateway's credentials. Its scope is `models/<name>`, its

@@ -7,8 +7,6 @@ from gateway.domain.policies.services import SENT_WHOLE, Scheme, Sign
 from gateway.protocol.policy.read import read_policies
 from tests.protocol.policy.files import read, told
 
-SIGN = "sign: {scheme: acs3, credential: '${credentials.a_b}'}"
-
 
 def test_everything_that_a_service_can_say_is_understood() -> None:
     policies = read("""version: 1
@@ -102,10 +100,6 @@ services:
         (
             "sign: {scheme: acs3, credential: '${credentials.a_b}', body: unsigned}",
             "acs3 signs every body",
-        ),
-        (
-            f"{SIGN}\n    inject: {{headers: {{authorization: a}}}}",
-            "4:5: 'sign' sets Authorization itself",
         ),
         ("inject: {credential: '${credentials.a_b.c}'}", "5:26: this names a whole credential"),
         ("routes: []", "5:5: unknown field 'routes'"),
