@@ -221,10 +221,9 @@ class Vault:
         """Return the record, empty if it is lost; MissingError if there is no such credential."""
         record = await self._store.get(name)
         if record is None and name not in (written := await self._written()):
-            # Nobody is told the names of others: a user may ask at a link.
-            own = [str(one) for one in written if one.owner == name.owner]
-            meant = nearest(str(name), own)
-            hint = f" Did you mean '{meant}'?" if meant else ""
+            # Another user's is never what was meant, and the user's id would make all alike.
+            meant = nearest(name.name, [one.name for one in written if one.owner == name.owner])
+            hint = f" Did you mean '{replace(name, name=meant)}'?" if meant else ""
             raise MissingError(f"There is no credential '{name}'.{hint}")
         return record or b""
 

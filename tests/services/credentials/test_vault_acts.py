@@ -192,6 +192,14 @@ async def test_a_name_that_was_mistyped_is_told_with_the_one_that_was_meant(plac
         await place.vault.show(CredentialId("crn"))
 
 
+async def test_only_a_similar_name_is_taken_for_the_one_that_was_meant(place: Place) -> None:
+    await place.vault.set(replace(CRM, id=CredentialId("github", "annabelle")))
+    with pytest.raises(MissingError, match="Did you mean 'user/annabelle/github'"):
+        await place.vault.show(CredentialId("gihub", "annabelle"))
+    with pytest.raises(MissingError, match="user/annabelle/crm'.$"):
+        await place.vault.show(CredentialId("crm", "annabelle"))
+
+
 async def test_nobody_is_told_of_a_credential_of_somebody_else(place: Place) -> None:
     await place.vault.set(replace(CRM, id=CredentialId("crm", "ann")))
     for owner in ("bob", "anne"):
