@@ -8,6 +8,6 @@ from gateway.cli.credentials.write import rotate, set_credential
 credentials = group(
     "credentials",
     "Keep, rotate and remove outbound credentials. No command ever shows a value.",
-    'printf %s "$OPENAI_KEY" | gateway credentials set openai_key --type api_key',
+    'printf %s "$OPENAI_API_KEY" | gateway credentials set openai --type api_key',
     *(set_credential, list_credentials, show, rotate, delete, rewrap),
 )

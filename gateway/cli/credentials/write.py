@@ -33,7 +33,7 @@ def _whole_span(text: str) -> int:
 
 
 @command(
-    'printf %s "$OPENAI_KEY" | gateway credentials set openai_key --type api_key',
+    'printf %s "$OPENAI_API_KEY" | gateway credentials set openai --type api_key',
     "gateway credentials set aliyun --type ak_sk --from-file aliyun.json",
     "gateway credentials set user/alice/github --type bearer",
     name="set",

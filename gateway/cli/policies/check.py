@@ -23,9 +23,9 @@ from gateway.services.policies.directory import read_directory
 @policies_option
 @store_options
 def check(store: StoreSettings, policies: Path, as_json: bool, directory: Path | None) -> None:
-    """Print every problem of the policies, with file:line:col.
+    """Print every problem of the policies in DIRECTORY.
 
-    Exit 1 if there is one.
+    Each is printed as file:line:col; exit 1 if there is one.
 
     If Redis can be reached, missing credentials are problems too, and active keys that would lose
     their plan or agent are warned of. Otherwise --json lists in `unchecked` what was not checked.

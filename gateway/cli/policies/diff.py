@@ -43,7 +43,7 @@ _COLUMNS = ("CONSUMER", "PLAN", "KEYS", "SUCH AS", "LOSE", "GAIN", "LIMITS")
 def diff_policies(
     store: StoreSettings, as_json: bool, old: Path, new: Path, fail_on_loss: bool
 ) -> None:
-    """Say who gains and who loses when OLD policies become NEW ones.
+    """Say who gains and who loses when the policies OLD become NEW.
 
     Both are directories, or '-' for no policies at all. Every active key is checked if Redis can be
     reached. A removed route, a scope that is now required or a stricter limit is a loss.
