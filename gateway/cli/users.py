@@ -120,23 +120,29 @@ def unlink(
         confirm(f"Remove {what} of {user} for good?", yes=yes)
     check_signed(store)
 
-    async def work(vault: Vault) -> list[str]:
+    known = set[str]()
+
+    async def remove(vault: Vault) -> list[str]:
         removed = []
         for name in await vault.names():
-            owners.add(name.owner)
+            known.add(name.owner)
             if name.owner == user and (only is None or name.name in only):
                 await vault.delete(name)
                 removed.append(name.name)
         return removed
 
-    owners = set[str]()
-    removed = [] if links_only else with_vault(store, work)
-    ended = _with_links(store, lambda links, acts: links.end_all_of(user, acts))
+    async def end(links: Links, acts: Acts) -> int:
+        ended = await links.end_all_of(user, acts)
+        known.update(await links.waiting())
+        return ended
+
+    removed = [] if links_only else with_vault(store, remove)
+    ended = _with_links(store, end)
     if as_json:
         print_json({"user": user, "removed": removed, "links_ended": ended})
     else:
         note(f"Removed from {user}: {', '.join(removed) or 'nothing'}. Links ended: {ended}.")
-        if not (removed or ended or user in owners) and (near := nearest(user, owners)):
+        if not (removed or ended or user in known) and (near := nearest(user, known)):
             note(f"Did you mean {near!r}?")
 
 

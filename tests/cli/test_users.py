@@ -48,6 +48,10 @@ def test_links_are_ended_without_the_credentials_that_the_user_has_brought(vault
     vault.set("user/alice/github", "a-value-of-alice")
     for user in ("alice", "bob"):
         vault.users("link", user, "--credentials", "github")
+    vault.users("link", "carol", "--credentials", "github")
+    for words in ((), ("--links-only",)):
+        assert "Did you mean 'carol'?" in vault.users("unlink", "carlo", "--yes", *words).said
+    vault.users("unlink", "carol", "--yes")
     ended = vault.users("unlink", "alice", "--links-only", "--json").json
     assert ended == {"user": "alice", "removed": [], "links_ended": 1}
     alice, bob = vault.users("list", "--json").json["users"]
