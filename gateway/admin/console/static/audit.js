@@ -16,7 +16,10 @@ function cell(row, text, kind = "") {
 // As `path` of macros.html: a path may be broken after its slashes.
 function pathCell(row, text) {
   const made = cell(row, "", "mono fold");
-  for (const part of String(text).split(/(?<=\/)/)) made.append(part, document.createElement("wbr"));
+  for (const [i, part] of String(text).split("/").entries()) {
+    if (i) made.append("/", document.createElement("wbr"));
+    made.append(part);
+  }
   return made;
 }
 
