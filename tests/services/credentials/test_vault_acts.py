@@ -196,14 +196,14 @@ async def test_only_a_similar_name_is_taken_for_the_one_that_was_meant(place: Pl
     await place.vault.set(replace(CRM, id=CredentialId("github", "annabelle")))
     with pytest.raises(MissingError, match="Did you mean 'user/annabelle/github'"):
         await place.vault.show(CredentialId("gihub", "annabelle"))
-    with pytest.raises(MissingError, match="user/annabelle/crm'.$"):
+    with pytest.raises(MissingError, match=r"user/annabelle/crm'\.$"):
         await place.vault.show(CredentialId("crm", "annabelle"))
 
 
 async def test_nobody_is_told_of_a_credential_of_somebody_else(place: Place) -> None:
     await place.vault.set(replace(CRM, id=CredentialId("crm", "ann")))
     for owner in ("bob", "anne"):
-        with pytest.raises(MissingError, match=f"user/{owner}/crm'.$"):
+        with pytest.raises(MissingError, match=rf"user/{owner}/crm'\.$"):
             await place.vault.show(CredentialId("crm", owner))
 
 
