@@ -35,7 +35,9 @@ def test_a_link_is_made_listed_and_ended_with_its_user(vault: Users) -> None:
     assert "alice" in vault.users("list").out
     assert "nothing. Links ended: 0" in vault.users("unlink", "alcie", "--yes").said
     assert "Did you mean 'alice'?" in vault.users("unlink", "alcie", "--yes").said
-    assert "Did you" not in vault.users("unlink", "alice", "--yes", "--credentials", "aa").said
+    # The first time this ends the link, the second time there is nothing to do.
+    for _ in range(2):
+        assert "Did you" not in vault.users("unlink", "alice", "--yes", "--credentials", "aa").said
     vault.users("link", "alice", "--credentials", "github")
     ended = vault.users("unlink", "alice", "--yes", "--json").json
     assert ended == {"user": "alice", "removed": ["github"], "links_ended": 1}
