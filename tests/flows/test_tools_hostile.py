@@ -256,6 +256,22 @@ async def test_events_are_searched_however_they_are_cut(
     assert json.loads(told.body.decode().split("data: ")[-1])["id"] == 7
 
 
+@pytest.mark.parametrize("begin", ["\n", "\ufeff", "\ufeff\r\n"])
+async def test_no_message_hides_behind_a_byte_order_mark(
+    world: World, hostile: Backend, key: Key, begin: str
+) -> None:
+    """Clients take one off the beginning of a stream, and read the line behind it."""
+    stream = f"{begin}\ufeffdata: {ANSWERS['half escapes']}\n\n"
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(text=stream, content_type="text/event-stream")
+
+    hostile.answer = answer
+    told = await send(world, key, call("x"))
+    assert told.status == 200
+    clean(told.body.decode("utf-8-sig").encode())
+
+
 @pytest.mark.parametrize(("length", "status"), [(500_000, 200), (500_001, 502)])
 async def test_an_answer_that_is_too_long_to_be_held_is_not_shown(
     world: World,

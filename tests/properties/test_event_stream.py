@@ -3,14 +3,14 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.protocol.http.event_stream import Event, EventReader, EventTooLongError
 
-pieces = st.sampled_from(
-    [b"data: a", b"data:b", b"data", b"id: 7", b": note", b"event: message", b"\n", b"\r\n", b"\r"]
-)
+MARK = b"\xef\xbb\xbf"
+WORDS = [b"data: a", b"data:b", b"data", b"id: 7", b": note", b"event: message"]
+pieces = st.sampled_from([*WORDS, b"\n", b"\r\n", b"\r", MARK])
 
 
 def read(stream: bytes, cuts: list[int]) -> list[Event]:
@@ -28,6 +28,8 @@ def test_how_the_stream_is_cut_changes_nothing(stream: bytes, cuts: list[int]) -
 
 
 @given(st.lists(pieces, max_size=20).map(b"".join))
+@example(MARK + MARK + b"data: a\n\n")
+@example(b"\n" + MARK + b"data: a\n\n")
 def test_what_is_written_anew_reads_the_same(stream: bytes) -> None:
     events = read(stream, [])
     assert read(b"".join(event.encode() for event in events), []) == events

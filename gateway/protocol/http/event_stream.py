@@ -64,7 +64,11 @@ class EventReader:
         self._after_cr = text.endswith(b"\r")
         *lines, tail = _END.split(text)
         for line in lines:
-            if line := self._unmarked(line):
+            line = self._unmarked(line)
+            if line.startswith(_MARK):
+                # No field begins so, but written anew as the first line it would lose its mark.
+                continue
+            if line:
                 self._lines.append(line)
                 self._in_lines += len(line) + _LINE
             elif self._lines:
