@@ -500,6 +500,26 @@ async def test_an_answer_that_is_long_to_search_leaves_others_their_turn(
     assert min(silences) < 0.1
 
 
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
+async def test_a_message_is_read_in_the_encoding_in_which_it_was_searched(
+    world: World, hostile: Backend, key: Key, kind: str
+) -> None:
+    """The official client decodes events as the answer says: in another encoding, something else
+    would stand there."""
+    hidden = "".join(f"+{base64.b64encode(c.encode('utf-16-be')).decode()[:3]}-" for c in TOKEN)
+    message = (RESPONSE % hidden).encode()
+    assert TOKEN in message.decode("utf-7")
+    sent = message if kind == "application/json" else b"data: %b\n\n" % message
+
+    async def answer(_: web.Request, __: bytes) -> web.StreamResponse:
+        return web.Response(body=sent, headers={"Content-Type": f"{kind}; charset=utf-7"})
+
+    hostile.answer = answer
+    told = await send(world, key, call("x"))
+    assert told.headers["Content-Type"] == kind
+    assert said(told)["id"] == 7
+
+
 async def test_what_is_no_answer_of_a_tool_server_is_none(
     world: World, hostile: Backend, key: Key
 ) -> None:

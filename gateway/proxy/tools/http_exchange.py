@@ -68,6 +68,9 @@ class HttpMcpExchange:
         known = self._mcp.known
         if known is not None:
             head.headers = scrubbed_headers(head.headers, known.plain)
+        # Messages are written anew in UTF-8: a client must not decode them as anything else.
+        head.headers = [h for h in head.headers if h[0].lower() != b"content-type"]
+        head.headers.append((b"Content-Type", kind))
         head.content_length = None
         if kind == EVENTS:
             return outgoing, EventsBody(body, self._mcp, self._sessions)
