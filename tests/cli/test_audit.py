@@ -178,6 +178,8 @@ def test_records_are_found_by_what_they_say(vault: VaultCommands, redis: Any) ->
         assert shown(*verb, "--event", "credential.*", "--key", "b") == both[1:]
         assert shown(*verb, "--user", "ann", "--agent", "services/crm") == both[:1]
         assert shown(*verb, "--credential", "crm") == both[:1]
+        assert shown(*verb, "--credential", "crm@2") == both[:1]
+        assert shown(*verb, "--credential", "crm@1") == []
         assert shown(*verb, "--credential", "mail") == []
         assert shown(*verb, "--decision", "denied") == ["request.denied a"]
         assert shown(*verb, "--event", "cred.*") == []

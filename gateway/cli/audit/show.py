@@ -48,7 +48,7 @@ _FILTERS = (
     click.option(
         "--credential",
         metavar="NAME",
-        help="Only about this credential, such as openai_key or user/alice/github.",
+        help="Only about this credential, such as openai_key, openai_key@2 or user/alice/github.",
     ),
     click.option("--user", metavar="ID", help="Only on behalf of this user."),
     click.option("--actor", metavar="WHO", help="Only acts of this operator."),

@@ -44,5 +44,11 @@ def _passes(record: Record, field: str, value: str) -> bool:
     if field == "credentials":
         # Anybody may have written to the stream.
         used = found if isinstance(found, list) else []
-        return any(isinstance(one, dict) and one.get("name") == value for one in used)
+        return any(isinstance(one, dict) and value in _spelled(one) for one in used)
     return bool(found == value)
+
+
+def _spelled(used: Record) -> tuple[Any, str]:
+    """Return the ways to name a credential: every version of it, or this one as tables show it."""
+    name = used.get("name")
+    return name, f"{name}@{used.get('version')}"
