@@ -19,11 +19,13 @@ if redis.call('EXISTS', record) == 1 then
   if string.sub(kept, 1, #ARGV[2]) ~= ARGV[2] then return answer('different') end
   -- Its rights are no longer those of the request: the caller may have no right to the present
   -- ones.
-  local scopes = redis.call('HGET', record, 'scopes')
+  local scopes, status = redis.call('HGET', record, 'scopes'), 'active'
   for i = 6, #ARGV, 2 do
     if ARGV[i] == 'scopes' and ARGV[i + 1] ~= scopes then return answer('changed') end
+    -- A decoy is made as one.
+    if ARGV[i] == 'status' then status = ARGV[i + 1] end
   end
-  if redis.call('HGET', record, 'status') ~= 'active'
+  if redis.call('HGET', record, 'status') ~= status
     or string.sub(kept, #ARGV[2] + 2) ~= redis.sha1hex(present) then
     return answer('changed')
   end

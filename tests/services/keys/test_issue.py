@@ -190,6 +190,13 @@ async def test_a_decoy_is_made_as_one(issuer: Issuer) -> None:
     assert made.record.status == "canary"
 
 
+async def test_a_decoy_that_was_lost_is_made_again(issuer: Issuer) -> None:
+    first = await issuer.create(SALES, "live", "ann", "K", canary=True)
+    again = await issuer.create(SALES, "live", "ann", "K", canary=True)
+    assert again.repeated and again.key.id == first.key.id
+    assert again.record.status == "canary"
+
+
 async def test_a_whole_key_is_no_idempotency_key(issuer: Issuer) -> None:
     issued = await create(issuer)
     with pytest.raises(UsageError) as refused:
