@@ -5,6 +5,8 @@ import json
 import math
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.settings import AuditFileSettings, AuditSettings, Fsync
 from gateway.domain.credentials import Version, parse_id
+from gateway.domain.keys.key import Key
 from gateway.domain.settings import StoreSettings
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import read_lines, rotated
@@ -201,14 +204,21 @@ async def made_by_api(world: World) -> tuple[int, str]:
         return answer.status, (await answer.json(content_type=None)).get("code", "")
 
 
-async def test_a_file_that_cannot_be_written_stops_credentials_and_no_other_traffic(
-    store: StoreSettings, client: Redis
-) -> None:
+@asynccontextmanager
+async def full_disk(store: StoreSettings, client: Redis) -> AsyncIterator[tuple[World, Key]]:
+    """A gateway whose audit file cannot be written, and a key."""
     full = AuditSettings(AuditFileSettings(Path("/dev/full")))
     async with new_world(store, client, audit=full) as world:
         put(world, SERVICE.format(url=f"http://127.0.0.1:{world.agent_port}"))
         await keep(world, Vault(world.client), "user/ann/crm", "api_key", value="ann-s-own-value")
         key = await world.issue("services/crm", "agents/*", users=("ann",))
+        yield world, key
+
+
+async def test_a_file_that_cannot_be_written_stops_credentials_and_no_other_traffic(
+    store: StoreSettings, client: Redis
+) -> None:
+    async with full_disk(store, client) as (world, key):
         answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "ann"})
         assert (answer.status, answer.code) == (503, "audit_unavailable")
         assert await made_by_api(world) == (503, "audit_unavailable")
@@ -221,11 +231,7 @@ async def test_a_file_that_cannot_be_written_is_not_logged_once_a_request(
     store: StoreSettings, client: Redis
 ) -> None:
     """The log may be on the same disk."""
-    full = AuditSettings(AuditFileSettings(Path("/dev/full")))
-    async with new_world(store, client, audit=full) as world:
-        put(world, SERVICE.format(url=f"http://127.0.0.1:{world.agent_port}"))
-        await keep(world, Vault(world.client), "user/ann/crm", "api_key", value="ann-s-own-value")
-        key = await world.issue("services/crm", users=("ann",))
+    async with full_disk(store, client) as (world, key):
         with capture_logs() as logs:
             for _ in range(50):
                 answer = await world.call(key, "/services/crm/x", headers={"X-User-Id": "ann"})
