@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Annotated, Any, Self
 
@@ -90,14 +91,23 @@ class UpstreamSection(Section):
         ca, cert, key = (
             str(folder / path) if path else "" for path in (self.ca, self.cert, self.key)
         )
-        return replace(
-            self.url,
-            base_path=self.url.base_path if is_whole else self.url.base_path.rstrip("/"),
-            tls=ClientTls(ca, cert, key),
-            proxy=self.proxy,
-            allow_link_local=self.allow_link_local,
-            public=self.public,
+        return _interned(
+            replace(
+                self.url,
+                base_path=self.url.base_path if is_whole else self.url.base_path.rstrip("/"),
+                tls=ClientTls(ca, cert, key),
+                proxy=self.proxy,
+                allow_link_local=self.allow_link_local,
+                public=self.public,
+            )
         )
+
+
+@lru_cache(maxsize=4096)
+def _interned(upstream: Upstream) -> Upstream:
+    # Each request looks its upstream up. Two that are only equal, of two agents or of the files
+    # before a reload, would be compared field by field: 3 % of what a request costs.
+    return upstream
 
 
 def _as_sections(value: Any) -> Any:

@@ -106,6 +106,14 @@ def test_an_agent_may_live_in_several_places() -> None:
     assert (third.proxy, third.allow_link_local) == (("p.test", 3128), True)
 
 
+def test_an_upstream_that_is_read_again_is_the_same_object() -> None:
+    # Every request looks it up, and objects that are only equal are compared field by field.
+    text = "version: 1\nagents: {a: {upstream: http://127.0.0.1:9101}}\n"
+    first, again = (read_policies({name: text.encode()}).policies for name in ("p.yaml", "q.yaml"))
+    assert first and again
+    assert first.agents["a"].upstreams[0] is again.agents["a"].upstreams[0]
+
+
 def test_files_are_merged_and_told_apart_by_their_content() -> None:
     agents = "version: 1\nagents: {a: {upstream: 'http://x'}}\n"
     plans = "version: 1\nplans: {p: {rate: 1/s}}\n"
