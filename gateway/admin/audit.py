@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from gateway.admin.backend import Backend
+from gateway.admin.fields import EventFilter
 from gateway.admin.routing import Answer, Call, Input, Routes, checked
-from gateway.admin.times import since_second
+from gateway.admin.times import since_second, until_second
 from gateway.domain.audit.filters import FILTERS, Filters, filters_of
 from gateway.services.audit.readers import MayRead, search
 from gateway.services.audit.verify import Verdict
@@ -31,7 +32,7 @@ class AuditShape(BaseModel):
 class AuditFilter(Input):
     """A record has to match every filter that is given. `event` may be like `credential.*`."""
 
-    event: str = ""
+    event: EventFilter = ""
     key: str = ""
     consumer: str = ""
     agent: str = ""
@@ -58,9 +59,11 @@ class TailQuery(AuditFilter):
 
 
 class ExportQuery(AuditFilter):
-    """`since`: `2h` (ago), a date or Unix seconds. Without it, all records."""
+    """What was written from `since` on and before `until`: `2h` (ago), a date or Unix seconds.
+    Without them, all records."""
 
     since: Annotated[str, Field(max_length=40)] = ""
+    until: Annotated[str, Field(max_length=40)] = ""
 
 
 class VerifyQuery(Input):
@@ -93,8 +96,9 @@ async def tail(backend: Backend, call: Call) -> Answer:
 async def export(backend: Backend, call: Call) -> Answer:
     """Export audit records, oldest first, one JSON object a line."""
     query: ExportQuery = call.query
-    since = since_second(query.since, int(backend.clock()))
-    lines = await backend.audit_readers.export(query.filters, since, _may_read(call))
+    now = int(backend.clock())
+    since, until = since_second(query.since, now), until_second(query.until, now)
+    lines = await backend.audit_readers.export(query.filters, since, until, _may_read(call))
     named = ("Content-Disposition", 'attachment; filename="audit.jsonl"')
     return Answer(pieces=lines, media=LINES, headers=(named,))
 

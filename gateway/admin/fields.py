@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from gateway.domain.audit.events import event_filter
 from gateway.domain.credentials import TYPES
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import expiry, scopes
@@ -101,6 +102,8 @@ Wanted = Annotated[
     BeforeValidator(_joined),
     WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]}),
 ]
+# Of an audit record; empty: any.
+EventFilter = Annotated[str, _checked(lambda text: text and event_filter(text))]
 Expiry = Annotated[str, AfterValidator(_expiry)]
 # `24h`; `0` is none.
 Span = Annotated[str, _checked(span)]

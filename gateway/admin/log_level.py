@@ -1,5 +1,7 @@
 """`/admin/v1/log-level`: change how much the running workers log."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -7,12 +9,22 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.fields import Span
 from gateway.admin.routing import Answer, Call, Input, Routes
+from gateway.domain.audit.events import Event
 from gateway.domain.units import span
 
 Level = Literal["debug", "info", "warning", "error"]
 # A level raised to look into a problem is easily forgotten afterwards.
 LONGEST = 30 * 86_400.0
 ROUTES = Routes()
+_EVENTS: Mapping[Level | None, Event] = MappingProxyType(
+    {
+        "debug": "log_level.debug",
+        "info": "log_level.info",
+        "warning": "log_level.warning",
+        "error": "log_level.error",
+        None: "log_level.forget",
+    }
+)
 
 
 class LevelShape(BaseModel):
@@ -45,7 +57,7 @@ async def show(backend: Backend, _: Call) -> Answer:
 async def change(backend: Backend, call: Call) -> Answer:
     """Change the log level."""
     body: LevelBody = call.body
-    await backend.acts(call.caller.actor).record(f"log_level.{body.level or 'forget'}")
+    await backend.acts(call.caller.actor).record(_EVENTS[body.level])
     if body.level is None:
         await backend.log_level.reset()
     else:

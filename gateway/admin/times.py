@@ -1,4 +1,4 @@
-"""The fields `expires` and `since`: points in time such as `2027-01-31`; else ApiError."""
+"""The fields `expires`, `since` and `until`: points in time such as `2027-01-31`; else ApiError."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,6 +17,11 @@ def expiry_second(expires: str | None, now: int) -> int | None:
 def since_second(since: str, now: int) -> int:
     """Return the Unix second that it names; 0 if it is empty."""
     return _parsed("since", expiry.parse_since, since, now) if since else 0
+
+
+def until_second(until: str, now: int) -> int | None:
+    """Return the Unix second that it names; None if it is empty."""
+    return _parsed("until", expiry.parse_until, until, now) if until else None
 
 
 def _parsed(field: str, parse: Callable[[str, int], T], text: str, now: int) -> T:

@@ -75,9 +75,10 @@ class AuditStore:
         """Yield entry ids and records backwards, from the newest or from before `before`."""
         return self._walk("XREVRANGE", f"({before}" if before else "+", "-")
 
-    def read(self, start: str = "-") -> AsyncIterator[tuple[str, str]]:
-        """Yield entry ids and records in order: from `-` (the first), ID, or `(ID` (after it)."""
-        return self._walk("XRANGE", start, "+")
+    def read(self, start: str = "-", end: str = "+") -> AsyncIterator[tuple[str, str]]:
+        """Yield entry ids and records in order: from `-` (the first), ID, or `(ID` (after it), to
+        `+` (the last), ID, or `(ID` (before it)."""
+        return self._walk("XRANGE", start, end)
 
     async def _walk(self, verb: str, start: str, end: str) -> AsyncIterator[tuple[str, str]]:
         while True:
@@ -88,6 +89,17 @@ class AuditStore:
                 start = f"({entry_id.decode()}"
             if not entries or len(entries) < BATCH:
                 return
+
+
+def at(second: int) -> str:
+    """Return the id of the first entry that may be written in this Unix second."""
+    return f"{second}000-0"
+
+
+def before(second: int) -> str:
+    """Return the end of a range of entries that were written before this Unix second."""
+    # Redis has no range that ends before its first id.
+    return f"({at(max(1, second))}"
 
 
 def _record(fields: object) -> str:

@@ -13,6 +13,7 @@ import pytest
 from gateway.crypto.audit_key import AuditKeys, audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.chains import Chains
+from gateway.domain.audit.events import Event
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.keys.key import Key
 from gateway.services.audit import readers as audit_readers
@@ -27,7 +28,7 @@ LONG = 15.0
 
 
 async def write(
-    world: World, *consumers: str, event: str = "credential.use", keys: AuditKeys = KEYS
+    world: World, *consumers: str, event: Event = "credential.use", keys: AuditKeys = KEYS
 ) -> None:
     """Records of these, in a chain of their own."""
     audit = Audit(AuditStore(world.client, world.store.prefix), keys)
@@ -117,6 +118,16 @@ async def test_so_many_read_at_a_time_and_who_leaves_makes_room(
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.parametrize("path", ["", "/tail", "/export"])
+async def test_an_event_that_there_is_not_is_refused_with_the_one_that_was_meant(
+    path: str, ask: Ask, admin: Key
+) -> None:
+    refused = await ask(admin, "GET", f"/audit{path}?event=key.revok")
+    (error,) = refused.json["errors"]
+    assert (refused.status, error["field"]) == (422, "event")
+    assert "did you mean 'key.revoke'?" in error["message"]
+
+
 async def test_a_silent_tail_gives_signs_of_life(
     world: World, admin: Key, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +152,11 @@ async def test_an_export_is_a_file_that_verifies(
     assert chains.records == 1201
     some = await ask(admin, "GET", "/audit/export?consumer=one&since=2h")
     assert [json.loads(one)["consumer"] for one in some.body.splitlines()] == ["one"] * 400
-    assert (await ask(admin, "GET", "/audit/export?since=soon")).json["errors"][0]["field"]
+    assert (await ask(admin, "GET", "/audit/export?until=1h")).body == b""
+    assert (await ask(admin, "GET", "/audit/export?until=2999-12-31")).body.count(b"\n") >= 1201
+    for field in ("since", "until"):
+        refused = (await ask(admin, "GET", f"/audit/export?{field}=soon")).json
+        assert refused["errors"][0]["field"] == field
     assert (await ask(admin, "HEAD", "/audit/export")).body == b""
 
 
@@ -182,7 +197,8 @@ async def test_verifying_names_the_first_bad_record(world: World, ask: Ask, admi
 async def test_acts_that_nobody_signed_are_counted_and_not_ok(
     world: World, ask: Ask, admin: Key
 ) -> None:
-    for event in ("key.create", "key.revoke"):
+    events: tuple[Event, ...] = ("key.create", "key.revoke")
+    for event in events:
         await write(world, "sales", event=event, keys=audit_keys(MasterKeys(())))
     await write(world, "one")
     told = (await ask(admin, "GET", "/audit/verify")).json

@@ -182,13 +182,13 @@ def test_records_are_found_by_what_they_say(vault: VaultCommands, redis: Any) ->
         assert shown(*verb, "--credential", "crm@1") == []
         assert shown(*verb, "--credential", "mail") == []
         assert shown(*verb, "--decision", "denied") == ["request.denied a"]
-        assert shown(*verb, "--event", "cred.*") == []
+        assert shown(*verb, "--event", "user.*") == []
     # As many as are asked for, however many others come after.
     assert shown("tail", "--json", "-n", "1", "--event", "credential.*") == both[1:]
     file = vault.folder / "audit.jsonl"
     file.write_text(vault.gateway("audit", "export").out)
     assert shown("tail", "--file", str(file), "--json", "--key", "b") == both[1:]
-    for words in (("--event", "cred.*"), ("--event", "cred.*", "--file", str(file))):
+    for words in (("--event", "user.*"), ("--event", "user.*", "--file", str(file))):
         assert "No record matches." in vault.gateway("audit", "tail", *words).said
         assert "No record" not in vault.gateway("audit", "tail", "-n", "0", *words).said
     words = [*COMMAND, "audit", "tail", "-n", "0", "--follow", "--json", "--event", "key.*"]
@@ -203,6 +203,31 @@ def test_records_are_found_by_what_they_say(vault: VaultCommands, redis: Any) ->
             write("key.revoke", "c")
         assert json.loads(following.stdout.readline())["event"] == "key.revoke"
         following.terminate()
+
+
+@pytest.mark.parametrize("verb", ["tail", "export"])
+def test_an_event_that_there_is_not_is_refused_with_the_one_that_was_meant(
+    verb: str, vault: VaultCommands
+) -> None:
+    for mistyped, meant in (("key.revok", "key.revoke"), ("keys.*", "key.*")):
+        refused = vault.gateway("audit", verb, "--event", mistyped)
+        assert (refused.code, refused.out) == (2, "") and refused.is_one_sentence()
+        assert f"did you mean '{meant}'?" in refused.said
+    assert "request.denied" in vault.gateway("audit", verb, "--event", "nonsense").said
+
+
+def test_an_export_may_end_in_the_past(vault: VaultCommands, redis: Any) -> None:
+    for second in (1_000, 2_000, 3_000):
+        redis.xadd("gw:audit", {"record": json.dumps({"at": second})}, id=f"{second}000-0")
+
+    def exported(*words: str) -> list[int]:
+        ended = vault.gateway("audit", "export", *words)
+        assert ended.code == 0
+        return [json.loads(line)["at"] for line in ended.out.splitlines()]
+
+    assert exported("--until", "3000") == [1_000, 2_000]
+    assert exported("--since", "2000", "--until", "2999-12-31") == [2_000, 3_000]
+    assert exported("--until", "0") == []
 
 
 def test_whoever_follows_goes_on_when_redis_is_back(vault: VaultCommands, redis: Any) -> None:

@@ -22,12 +22,13 @@ from gateway.cli.options import (
     store_options,
 )
 from gateway.cli.output import moment, note, printable
+from gateway.domain.audit.events import event_filter
 from gateway.domain.audit.filters import DECISIONS, FILTERS, Filters, filters_of, matching
 from gateway.domain.audit.record import END, read
 from gateway.domain.errors import UnreachableError, UsageError
-from gateway.domain.keys.expiry import parse_since
+from gateway.domain.keys.expiry import parse_since, parse_until
 from gateway.domain.settings import StoreSettings
-from gateway.store.audit import AuditStore
+from gateway.store.audit import AuditStore, at, before
 from gateway.store.audit_file import read_lines
 from gateway.store.connections.connect import open_store
 
@@ -38,7 +39,10 @@ FOLLOW_SECONDS = 0.5
 
 _FILTERS = (
     click.option(
-        "--event", metavar="EVENT", help="Only this event, such as key.revoke or 'credential.*'."
+        "--event",
+        metavar="EVENT",
+        callback=read_as(event_filter),
+        help="Only this event, such as key.revoke or 'credential.*'.",
     ),
     click.option("--key", metavar="ID", help="Only records of this key."),
     click.option("--consumer", metavar="NAME", help="Only records of this consumer's keys."),
@@ -102,16 +106,22 @@ def tail(
     callback=read_as(lambda text: parse_since(text, int(time.time()))),
     help="2h (ago), 2027-01-31 or Unix seconds.",
 )
+@click.option(
+    "--until",
+    metavar="WHEN",
+    callback=read_as(lambda text: parse_until(text, int(time.time()))),
+    help="Only what was written before: 1h (ago), 2027-02-01 or Unix seconds.",
+)
 @filter_options
 @json_already_option
 @store_options
-def export(store: StoreSettings, since: int, filters: Filters) -> None:
+def export(store: StoreSettings, since: int, until: int | None, filters: Filters) -> None:
     """Write records to stdout, one JSON object a line.
 
     'verify --file' can check the output; it needs --partial if the oldest records are missing. An
     export with filters cannot be verified, because records are missing in between.
     """
-    asyncio.run(show_all(store, since, filters))
+    asyncio.run(show_all(store, since, until, filters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +150,12 @@ class Display:
             note("No record matches.")
 
 
-async def show_all(store: StoreSettings, since: int, filters: Filters) -> None:
-    """Print the records written from the Unix second `since` on."""
+async def show_all(store: StoreSettings, since: int, until: int | None, filters: Filters) -> None:
+    """Print the records written from the Unix second `since` on, and before `until`."""
     display = Display(filters, as_json=True)
     async with open_store(store) as client:
-        # The id of a stream entry begins with the millisecond of its creation.
-        async for _, record in AuditStore(client, store.prefix).read(f"{since}000-0"):
+        end = "+" if until is None else before(until)
+        async for _, record in AuditStore(client, store.prefix).read(at(since), end):
             if display.has(record):
                 display.show((record,))
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.domain.audit.events import ANY
 from gateway.domain.audit.record import ALLOWED, DENIED, SHADOW, read
 
 # The filter names that readers use, and the record fields that they mean.
@@ -17,8 +18,6 @@ FILTERS = {
     "decision": "decision",
 }
 DECISIONS = (ALLOWED, DENIED, SHADOW)
-# Suffix of an event filter that matches every event with this first word.
-_ANY = ".*"
 
 Record = dict[str, Any]
 Filters = Mapping[str, str]
@@ -39,7 +38,7 @@ def matching(text: str, filters: Filters) -> Record | None:
 
 def _passes(record: Record, field: str, value: str) -> bool:
     found = record.get(field)
-    if field == "event" and value.endswith(_ANY):
+    if field == "event" and value.endswith(ANY):
         return isinstance(found, str) and found.startswith(value.removesuffix("*"))
     if field == "credentials":
         # Anybody may have written to the stream.

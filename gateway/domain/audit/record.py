@@ -3,10 +3,11 @@
 import hmac
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
+from gateway.domain.audit.events import Event
 from gateway.domain.facts import fact
 from gateway.domain.keys.record import well_formed
 
@@ -16,7 +17,7 @@ ALLOWED, DENIED = "allowed", "denied"
 # The request was let in, although a rule with `enforce: false` would have refused it.
 SHADOW = "shadow"
 # The last record of a chain whose writer shut down cleanly.
-END = "audit.end"
+END: Final = "audit.end"
 
 # Returns the HMAC of a text, in hexadecimal digits.
 Seal = Callable[[bytes], str]
@@ -37,11 +38,10 @@ class Named(NamedTuple):
 
 @fact
 class AuditEvent:
-    """One act. `event`: a noun and a verb, such as `credential.read`. `actor`: who did it, if it
-    was not the caller of a request: `operator:ann`, `key:4xT9mQ2LrB7c`. `count`: how many acts this
-    record stands for."""
+    """One act. `actor`: who did it, if it was not the caller of a request: `operator:ann`,
+    `key:4xT9mQ2LrB7c`. `count`: how many acts this record stands for."""
 
-    event: str
+    event: Event
     request_id: str = ""
     key_id: str = ""
     consumer: str = ""

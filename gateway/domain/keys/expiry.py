@@ -27,10 +27,15 @@ def parse(text: str, now: int) -> int | None:
 
 def parse_since(text: str, now: int) -> int:
     """Return the Unix second at which a period begins: `2h` ago, a date, or Unix seconds."""
-    second = _second(text, now, direction=-1)
+    second = parse_until(text, now)
     if second > now:
         raise ValueError(f"{text!r} is in the future")
-    return max(0, second)
+    return second
+
+
+def parse_until(text: str, now: int) -> int:
+    """Return the Unix second before which a period ends: `2h` ago, a date, or Unix seconds."""
+    return max(0, _second(text, now, direction=-1))
 
 
 def _second(text: str, now: int, direction: int = 1) -> int:

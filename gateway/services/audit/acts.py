@@ -3,6 +3,7 @@
 from contextlib import suppress
 from contextvars import ContextVar
 
+from gateway.domain.audit.events import Event
 from gateway.domain.audit.record import ALLOWED, DENIED, AuditEvent, Named
 from gateway.domain.credentials import CredentialId
 from gateway.domain.errors import AuditError, Denied, StoreError
@@ -23,7 +24,7 @@ class Acts:
 
     async def record(
         self,
-        event: str,
+        event: Event,
         *,
         key_id: str = "",
         consumer: str = "",
@@ -53,12 +54,12 @@ class Acts:
             ) from denied.__cause__
         self.done += 1 if decision == ALLOWED else -1
 
-    async def on_credential(self, event: str, name: CredentialId, version: int) -> None:
+    async def on_credential(self, event: Event, name: CredentialId, version: int) -> None:
         """Record an act on one version of a credential."""
         named = (Named(str(name), version),)
         await self.record(event, user=name.owner, credentials=named)
 
-    async def not_done(self, event: str, code: str, *, key_id: str, consumer: str) -> None:
+    async def not_done(self, event: Event, code: str, *, key_id: str, consumer: str) -> None:
         """Record that an act that is already on record was not done, and why. If this cannot be
         written, nothing changes."""
         with suppress(StoreError):

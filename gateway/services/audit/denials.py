@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
+from gateway.domain.audit.events import Event
 from gateway.domain.audit.record import DENIED, SHADOW, AuditEvent, Named
 from gateway.domain.errors import DENIALS, Code
 from gateway.domain.keys.key import masked
@@ -24,10 +26,11 @@ _LIMITS = frozenset(
     for code in (Code.RATE_LIMITED, Code.CONCURRENCY_LIMITED, Code.QUOTA_EXHAUSTED)
 )
 
-_DENIED, _SHADOWED = "request.denied", "request.shadow"
+_DENIED: Final = "request.denied"
+_SHADOWED: Final = "request.shadow"
 
 # Event, key and code.
-Fold = tuple[str, str, str]
+Fold = tuple[Event, str, str]
 
 
 @dataclass(slots=True)
@@ -85,7 +88,7 @@ class DenialAudit:
             return _denial_event(_DENIED, handled)
         return self._first(_DENIED, handled)
 
-    def _first(self, event: str, handled: Handled) -> AuditEvent | None:
+    def _first(self, event: Event, handled: Handled) -> AuditEvent | None:
         """Return the event of this key's and code's first refusal in a minute, else count it."""
         folded, known = self._fold((event, handled.key_id, handled.code), handled)
         if known:
@@ -123,7 +126,7 @@ class DenialAudit:
         self._end_folds(list(self._folds))
 
 
-def _denial_event(event: str, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEvent:
+def _denial_event(event: Event, handled: Handled, used: tuple[Named, ...] = ()) -> AuditEvent:
     return AuditEvent(
         event,
         request_id=handled.request_id,
@@ -141,7 +144,7 @@ def _denial_event(event: str, handled: Handled, used: tuple[Named, ...] = ()) ->
     )
 
 
-def _decision(event: str) -> str:
+def _decision(event: Event) -> str:
     return SHADOW if event == _SHADOWED else DENIED
 
 

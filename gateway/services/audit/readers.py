@@ -1,12 +1,12 @@
 """Reading the audit stream for operators: searching, following and exporting."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from gateway.domain.audit.filters import Filters, Record, matching
 from gateway.domain.errors import OperationError, StoreError
-from gateway.store.audit import AuditStore
+from gateway.store.audit import AuditStore, at, before
 from gateway.store.commands import BATCH
 
 # Records of one search, newest first; the next search continues behind them.
@@ -68,13 +68,14 @@ class AuditReaders:
         return self._followed(filters, start, may_read)
 
     async def export(
-        self, filters: Filters, since: int, may_read: MayRead
+        self, filters: Filters, since: int, until: int | None, may_read: MayRead
     ) -> AsyncGenerator[bytes, None]:
-        """Return lines of what was written from the Unix second `since` until now; cut off if
-        `may_read` says no. Errors as for `follow`."""
-        until = await self._newest()
+        """Return lines of what was written from the Unix second `since` on and before `until`
+        (None: until now); cut off if `may_read` says no. Errors as for `follow`."""
+        last = await self._newest()
         self._check_room()
-        return self._exported(filters, f"{since}000-0", until, may_read)
+        records = self._store.read(at(since), last if until is None else before(until))
+        return self._exported(filters, records, may_read)
 
     async def _newest(self) -> str:
         return await self._store.newest() or "0-0"
@@ -113,16 +114,14 @@ class AuditReaders:
             self._open -= 1
 
     async def _exported(
-        self, filters: Filters, start: str, until: str, may_read: MayRead
+        self, filters: Filters, records: AsyncIterator[tuple[str, str]], may_read: MayRead
     ) -> AsyncGenerator[bytes, None]:
         self._check_room()
         self._open += 1
         lines: list[bytes] = []
         checked = self._loop.time()
         try:
-            async for entry, text in self._store.read(start):
-                if _place(entry) > _place(until):
-                    break
+            async for _, text in records:
                 if matching(text, filters) is not None:
                     lines.append(_one_line(text) + b"\n")
                 if len(lines) == BATCH:
@@ -140,8 +139,3 @@ class AuditReaders:
 def _one_line(text: str) -> bytes:
     """Return the record on one line: a record written by hand may span several."""
     return text.replace("\r", " ").replace("\n", " ").encode()
-
-
-def _place(entry: str) -> tuple[int, int]:
-    millisecond, number = entry.split("-")
-    return int(millisecond), int(number)

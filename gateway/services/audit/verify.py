@@ -9,7 +9,7 @@ from gateway.crypto.audit_key import AuditKeys
 from gateway.domain.audit.chains import Chains
 from gateway.domain.audit.settings import Retention
 from gateway.domain.errors import OperationError
-from gateway.store.audit import AuditStore
+from gateway.store.audit import AuditStore, at
 
 # A few milliseconds of a thread, so that other work in the process has its turn.
 AT_ONCE = 500
@@ -61,7 +61,7 @@ class AuditVerifier:
             gone = math.inf if since else await self._store.gone_before(self._retention)
             signed = bool(self._keys.current)
             chains = Chains(self._keys.by_id, signed=signed, gone_before=gone)
-            return await verify(self._store.read(f"{since}000-0"), chains, most)
+            return await verify(self._store.read(at(since)), chains, most)
 
 
 async def verify(

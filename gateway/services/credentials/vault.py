@@ -10,6 +10,7 @@ from gateway.crypto.envelope import (
     latest_version,
     master_ids,
 )
+from gateway.domain.audit.events import Event
 from gateway.domain.credentials import (
     WARN_SECONDS,
     Credential,
@@ -36,7 +37,7 @@ IN_ONE_TURN = 100
 
 
 # Takes an act's event, such as `credential.set`, the credential, and the version that it makes.
-Record = Callable[[str, CredentialId, int], Awaitable[None]]
+Record = Callable[[Event, CredentialId, int], Awaitable[None]]
 
 
 class State(StrEnum):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from redis.asyncio import Redis
 
+from gateway.domain.audit.events import Event
 from gateway.domain.errors import StoreError
 from gateway.domain.keys.copies import KeyCopy
 from gateway.domain.keys.key import masked
@@ -24,7 +25,9 @@ from gateway.store.keys import (
 )
 
 _DONE = frozenset({"made", "replaced", "done", "already", "same", "deleted"})
-_EVENTS = MappingProxyType({REVOKED: "key.revoke", DISABLED: "key.disable", ACTIVE: "key.enable"})
+_EVENTS: Mapping[str, Event] = MappingProxyType(
+    {REVOKED: "key.revoke", DISABLED: "key.disable", ACTIVE: "key.enable"}
+)
 
 Result = TypeVar("Result", bound=str | tuple[str, KeyRecord])
 
@@ -58,7 +61,7 @@ class AuditedKeys(KeyReader):
         return await self._act("key.rotate", key_id, await self._consumer(key_id), work)
 
     async def set_status(self, key_id: str, status: str) -> StatusVerdict:
-        event, recorded = _EVENTS.get(status, "key.status"), True
+        event, recorded = _EVENTS[status], True
         consumer = await self._consumer(key_id)
         try:
             await self._record(event, key_id, consumer)
@@ -101,7 +104,7 @@ class AuditedKeys(KeyReader):
         return KeyStore(self._client, self._prefix)
 
     async def _act(
-        self, event: str, key_id: str, consumer: str, work: Callable[[], Awaitable[Result]]
+        self, event: Event, key_id: str, consumer: str, work: Callable[[], Awaitable[Result]]
     ) -> Result:
         await self._record(event, key_id, consumer)
         result = await work()
@@ -117,10 +120,10 @@ class AuditedKeys(KeyReader):
             return ""
         return "" if record is None else record.told_consumer
 
-    async def _record(self, event: str, key_id: str, consumer: str) -> None:
+    async def _record(self, event: Event, key_id: str, consumer: str) -> None:
         await self._acts.record(event, key_id=key_id, consumer=consumer)
 
-    async def _settle(self, event: str, key_id: str, consumer: str, verdict: str) -> None:
+    async def _settle(self, event: Event, key_id: str, consumer: str, verdict: str) -> None:
         if verdict not in _DONE:
             await self._acts.not_done(event, verdict, key_id=key_id, consumer=consumer)
 
