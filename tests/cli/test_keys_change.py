@@ -98,6 +98,23 @@ async def test_several_at_once_are_one_table_and_one_refusal_fails_it(
     assert await field(client, key.id, "status") == "revoked"
 
 
+async def test_a_dry_run_tells_what_the_act_would_tell(keys: Commands, client: Redis) -> None:
+    key = keys.create()
+
+    def outcomes(act: str) -> list[str]:
+        dry = keys(act, key.id, "--dry-run", "--json").json["results"]
+        real = keys(act, key.id, "--json").json["results"]
+        return [row["outcome"] for row in (*dry, *real)]
+
+    assert outcomes("disable") == ["would disable", "disabled"]
+    assert outcomes("enable") == ["would enable", "enabled"]
+    assert outcomes("revoke") == ["would revoke", "revoked"]
+    assert outcomes("revoke") == ["unchanged", "unchanged"]
+    assert outcomes("enable") == ["refused", "refused"]
+    audited = keys.gateway("audit", "tail", "--json", "--key", key.id).out
+    assert audited.count('"key.revoke"') == 2
+
+
 async def test_a_department_is_shown_first_and_touched_only_when_confirmed(
     keys: Commands, client: Redis
 ) -> None:
@@ -110,9 +127,10 @@ async def test_a_department_is_shown_first_and_touched_only_when_confirmed(
     assert await field(client, key.id, "status") == "active"
     assert keys("disable", "--consumer", "sales", "--yes").code == 0
     assert await field(client, key.id, "status") == "disabled"
-    typo = keys("revoke", "--consumer", "sale", "--yes")
-    assert typo.code == 1
-    assert "Did you mean 'sales'?" in typo.said
+    for act in (("revoke", "--yes"), ("export",)):
+        typo = keys(*act, "--consumer", "sale")
+        assert (typo.code, typo.out) == (1, "")
+        assert "Did you mean 'sales'?" in typo.said
 
 
 async def test_enabling_a_department_leaves_its_revoked_keys_closed(

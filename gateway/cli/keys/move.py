@@ -25,7 +25,7 @@ from gateway.protocol import key_file
 from gateway.protocol.key_file import KeyFileError
 from gateway.services.keys import move as move_keys
 from gateway.services.keys.audited import AuditedKeys
-from gateway.services.keys.find import KeyFilter, find_key
+from gateway.services.keys.find import KeyFilter, find_key, of_consumer
 from gateway.services.keys.lifecycle import KeyChange
 
 
@@ -57,6 +57,8 @@ def export_keys(
     async def work(keys: AuditedKeys) -> tuple[int, list[KeyChange]]:
         for key_id in ids:
             await find_key(keys, key_id)
+        if wanted.consumer is not None:
+            await of_consumer(keys, wanted.consumer)
         with _destination(out) as write:
             return await _export(keys, wanted, tuple(dict.fromkeys(ids)), write)
 

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
 
-from gateway.domain.errors import GatewayError, OperationError
+from gateway.domain.errors import GatewayError
 from gateway.domain.keys.record import ACTIVE, DISABLED
 from gateway.domain.keys.views import KeyView, State
-from gateway.domain.nearest import nearest
 from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import of_consumer
@@ -42,12 +41,7 @@ class Act(StrEnum):
 async def all_of(keys: Keys, consumer: str, act: Act) -> list[KeyView]:
     """Return the consumer's keys that `act` applies to, in the order of ids; OperationError if it
     has no keys at all."""
-    theirs, consumers = await of_consumer(keys, consumer)
-    if not theirs:
-        near = nearest(consumer, consumers)
-        hint = f" Did you mean {near!r}?" if near else " See 'gateway keys list'."
-        raise OperationError(f"No key belongs to {consumer!r}.{hint}")
-    return [key for key in theirs if act.accepts(key)]
+    return [key for key in await of_consumer(keys, consumer) if act.accepts(key)]
 
 
 async def change(keys: Keys, act: Act, ids: Sequence[str]) -> Revocation:

@@ -4,13 +4,14 @@ from bisect import bisect_right
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from gateway.domain.errors import MissingError
+from gateway.domain.errors import MissingError, OperationError
 from gateway.domain.keys import scopes
 from gateway.domain.keys.judgement import why_dead
 from gateway.domain.keys.phc import acceptable
 from gateway.domain.keys.record import KeyRecord
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.keys.views import KeyView, State, view
+from gateway.domain.nearest import nearest
 from gateway.store.commands import in_batches
 from gateway.store.key_reader import KeyReader
 
@@ -111,8 +112,8 @@ async def living(keys: KeyReader) -> AsyncIterator[KeyRecord]:
             yield record
 
 
-async def of_consumer(keys: KeyReader, consumer: str) -> tuple[list[KeyView], set[str]]:
-    """Return the views of a consumer's keys, in the order of ids; and all consumers' names."""
+async def of_consumer(keys: KeyReader, consumer: str) -> list[KeyView]:
+    """Return the views of a consumer's keys, in the order of ids; OperationError if it has none."""
     theirs: list[str] = []
     consumers: set[str] = set()
     async for key_id, name in keys.consumers(await keys.ids()):
@@ -121,7 +122,12 @@ async def of_consumer(keys: KeyReader, consumer: str) -> tuple[list[KeyView], se
             theirs.append(key_id)
     now = await keys.now()
     views = [view(record, now) async for record in keys.read(theirs)]
-    return [key for key in views if key.consumer == consumer], consumers
+    found = [key for key in views if key.consumer == consumer]
+    if not found:
+        near = nearest(consumer, consumers)
+        hint = f" Did you mean {near!r}?" if near else " See 'gateway keys list'."
+        raise OperationError(f"No key belongs to {consumer!r}.{hint}")
+    return found
 
 
 async def find_key(keys: KeyReader, key_id: str) -> KeyRecord:
