@@ -84,13 +84,13 @@ async def bulk(backend: Backend, call: Call) -> Answer:
     known = {record.id: view(record, now) async for record in keys.read(ids)}
     refused = {key_id: _refusal(call, act, known.get(key_id), key_id) for key_id in ids}
     able = [key_id for key_id in ids if not refused[key_id]]
-    if body.dry_run:
-        done = _Done({key_id: KeyChange(key_id, f"would {act}") for key_id in able})
+    if act is Act.ROTATE and body.dry_run:
+        done = _Done({key_id: KeyChange(key_id, "would rotate") for key_id in able})
     elif act is Act.ROTATE:
         issuer = Issuer(keys, backend.peppers, draw)
         done = await _rotated(issuer, able, grace, call.header(b"idempotency-key"))
     else:
-        changed = await change(keys, act, able)
+        changed = await change(keys, act, able, dry_run=body.dry_run)
         done = _Done({one.id: one for one in changed.changes}, changed.replicated)
     results = [_result(key_id, known.get(key_id), done, refused[key_id]) for key_id in ids]
     return Answer(BulkShape(results=results, next=following, replicated=done.replicated))

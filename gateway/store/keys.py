@@ -76,14 +76,15 @@ class KeyStore(KeyReader):
         names = self.name(key_id), self._named("used", key_id)
         return await self._write_secret("rotate", names, key_id, secret, [f"{grace:d}"])
 
-    async def set_status(self, key_id: str, status: str) -> StatusVerdict:
-        """Set `revoked`, `disabled` or `active`.
+    async def set_status(self, key_id: str, status: str, *, dry_run: bool = False) -> StatusVerdict:
+        """Set `revoked`, `disabled` or `active`; `dry_run`: only return the verdict.
 
         If Redis is full and refuses the write, a revocation deletes the record instead (`deleted`):
         that needs no memory, and the key must be dead.
         """
+        arguments = [status, f"{dry_run:d}"]
         try:
-            verdict: bytes = await run(self._client, "status", [self.name(key_id)], [status])
+            verdict: bytes = await run(self._client, "status", [self.name(key_id)], arguments)
         except StoreFullError:
             if status != REVOKED:
                 raise

@@ -63,9 +63,7 @@ def enable(store: StoreSettings, as_json: bool, selection: Selection) -> None:
 def _change(store: StoreSettings, selection: Selection, act: Act, *, as_json: bool) -> None:
     async def work(keys: AuditedKeys) -> list[KeyChange]:
         ids = await select(keys, selection, act)
-        if selection.dry_run:
-            return [KeyChange(key_id, f"would {act}") for key_id in ids]
-        done = await bulk.change(keys, act, ids)
+        done = await bulk.change(keys, act, ids, dry_run=selection.dry_run)
         if done.replicated is False:
             note(
                 "No replica has acknowledged the revocation: if the primary is lost now, it may "

@@ -60,7 +60,9 @@ class AuditedKeys(KeyReader):
         work = partial(self._store.rotate, key_id, secret, grace)
         return await self._act("key.rotate", key_id, await self._consumer(key_id), work)
 
-    async def set_status(self, key_id: str, status: str) -> StatusVerdict:
+    async def set_status(self, key_id: str, status: str, *, dry_run: bool = False) -> StatusVerdict:
+        if dry_run:
+            return await self._store.set_status(key_id, status, dry_run=True)
         event, recorded = _EVENTS[status], True
         consumer = await self._consumer(key_id)
         try:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
 
 from gateway.domain.errors import GatewayError
-from gateway.domain.keys.record import ACTIVE, DISABLED
+from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED
 from gateway.domain.keys.views import KeyView, State
 from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import Keys
@@ -44,12 +44,13 @@ async def all_of(keys: Keys, consumer: str, act: Act) -> list[KeyView]:
     return [key for key in await of_consumer(keys, consumer) if act.accepts(key)]
 
 
-async def change(keys: Keys, act: Act, ids: Sequence[str]) -> Revocation:
+async def change(keys: Keys, act: Act, ids: Sequence[str], *, dry_run: bool = False) -> Revocation:
     """Revoke, disable or enable each of these; a failure of one is its outcome."""
-    if act is Act.REVOKE:
+    if act is Act.REVOKE and not dry_run:
         return await lifecycle.revoke(keys, list(ids))
-    status = {Act.DISABLE: DISABLED, Act.ENABLE: ACTIVE}[act]
-    return Revocation(tuple(await lifecycle.set_status_of_all(keys, list(ids), status)), None)
+    status = {Act.REVOKE: REVOKED, Act.DISABLE: DISABLED, Act.ENABLE: ACTIVE}[act]
+    changes = await lifecycle.set_status_of_all(keys, list(ids), status, dry_run=dry_run)
+    return Revocation(tuple(changes), None)
 
 
 async def rotations(

@@ -62,10 +62,12 @@ def hindrance(key: KeyView) -> str:
     return _HINDRANCES.get(key.state, "").format(id=key.id)
 
 
-async def set_status(keys: Keys, key_id: str, status: str) -> KeyChange:
+async def set_status(keys: Keys, key_id: str, status: str, *, dry_run: bool = False) -> KeyChange:
     """Make a key `revoked`, `disabled` or `active`; a refusal is an outcome, not an error."""
-    verdict = await keys.set_status(key_id, status)
+    verdict = await keys.set_status(key_id, status, dry_run=dry_run)
     match verdict:
+        case "done" if dry_run:
+            return KeyChange(key_id, f"would {_VERBS[status].removesuffix('d')}")
         case "done":
             return KeyChange(key_id, _VERBS[status], await _enabled_yet(keys, key_id, status))
         case "already":
@@ -93,12 +95,14 @@ async def _enabled_yet(keys: Keys, key_id: str, status: str) -> str:
     return "" if record is None else hindrance(view(record, now))
 
 
-async def set_status_of_all(keys: Keys, key_ids: list[str], status: str) -> list[KeyChange]:
+async def set_status_of_all(
+    keys: Keys, key_ids: list[str], status: str, *, dry_run: bool = False
+) -> list[KeyChange]:
     """Set each key's status by itself: a failure of one is its outcome, and the others go on."""
     changes = []
     for key_id in key_ids:
         try:
-            changes.append(await set_status(keys, key_id, status))
+            changes.append(await set_status(keys, key_id, status, dry_run=dry_run))
         except StoreError as problem:
             changes.append(KeyChange(key_id, "refused", f"Key {key_id}: {problem}"))
     return changes
