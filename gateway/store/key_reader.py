@@ -14,6 +14,7 @@ from gateway.domain.errors import StoreError
 from gateway.domain.keys.record import KeyRecord, field_names, from_fields
 from gateway.domain.units import DAY
 from gateway.store.commands import (
+    as_answer,
     ask_all,
     command,
     in_batches,
@@ -86,8 +87,12 @@ class KeyReader:
 
     async def removed_at(self, key_id: str) -> int | None:
         """Return the Unix second at which Redis deletes the record by itself; None: never."""
-        second: int = await command(self._client, "EXPIRETIME", self.name(key_id))
-        return second if second >= 0 else None
+        return (await self.removals([key_id])).get(key_id)
+
+    async def removals(self, ids: Sequence[str]) -> dict[str, int]:
+        """Return the ids of the records that Redis deletes by itself, each with the Unix second."""
+        answers = map(as_answer, await self._ask_of(ids, "EXPIRETIME"))
+        return {key_id: second for key_id, second in zip(ids, answers, strict=True) if second >= 0}
 
     async def ids(self) -> list[str]:
         """Return the id of every record, once each and in order. There is no index: a name added or

@@ -11,9 +11,9 @@ from tests.cli.commands import COMMAND, Commands
 LISTED = {
     *("id", "consumer", "label", "scopes", "plan", "limits", "users", "env", "last4", "status"),
     *("state", "problem", "expires_at", "grace_until", "created_at", "created_by", "rotated_at"),
-    "revoked_at",
+    *("revoked_at", "removed_at"),
 }
-SHOWN = LISTED | {"effective_limits", "last_used_at", "previous_last_used_at", "removed_at"}
+SHOWN = LISTED | {"effective_limits", "last_used_at", "previous_last_used_at"}
 
 
 async def test_list_goes_page_by_page_and_filters(keys: Commands, client: Redis) -> None:
@@ -42,13 +42,17 @@ async def test_list_goes_page_by_page_and_filters(keys: Commands, client: Redis)
 
 async def test_show_tells_when_redis_removes_the_record(keys: Commands, client: Redis) -> None:
     key = keys.create()
-    assert "Redis will remove" not in keys("show", key.id).said
+    for quiet in (("show", key.id), ("list",), ("update", key.id, "--expires", "never")):
+        assert "Redis will remove" not in keys(*quiet).said
     assert keys("show", key.id, "--json").json["removed_at"] is None
     await client.expireat(f"gw:key:{{{key.id}}}", 4_000_000_000)
     shown = keys("show", key.id)
     assert "Redis will remove this record at 2096-10-02 07:06:40 UTC" in shown.said
     told = keys("show", key.id, "--json")
     assert set(told.json) == SHOWN and told.json["removed_at"] == 4_000_000_000
+    assert f"Redis will remove, by an EXPIRE on the record: {key.id}." in keys("list").said
+    assert keys("list", "--json").json["keys"][0]["removed_at"] == 4_000_000_000
+    assert "Redis will remove" in keys("update", key.id, "--expires", "never").said
     _, _, step = shown.said.partition("to keep it: gateway ")
     assert keys.gateway(*shlex.split(step)).code == 0
     assert await client.ttl(f"gw:key:{{{key.id}}}") == -1

@@ -15,6 +15,7 @@ from gateway.cli.keys.options import (
     expiry_second,
     plans_of,
     policies_here,
+    removal,
     split_users,
     warn_of_absent,
     warn_of_plan,
@@ -116,6 +117,8 @@ def update(
     async def work(keys: AuditedKeys) -> KeyView:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))
         record, _ = await lifecycle.update(keys, key_id, whole, plans=plans)
+        if expires is not None and (removed := await keys.removed_at(key_id)) is not None:
+            note(removal(keys, key_id, removed))
         return view(record, await keys.now())
 
     key = with_keys(store, work)

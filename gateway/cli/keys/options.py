@@ -10,7 +10,7 @@ import click
 
 from gateway.cli.acting import with_acts
 from gateway.cli.options import parsed
-from gateway.cli.output import note
+from gateway.cli.output import moment, note
 from gateway.domain.errors import UsageError
 from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id, masked
@@ -72,6 +72,12 @@ def named_store(store: StoreSettings) -> str:
 def split_users(text: str | None) -> tuple[str, ...] | None:
     """Split user ids that are separated by commas or blanks."""
     return None if text is None else tuple(text.replace(",", " ").split())
+
+
+def removal(keys: AuditedKeys, key_id: str, second: int) -> str:
+    """Return when Redis removes a record by itself, and what keeps it."""
+    keep = f"gateway redis -- PERSIST '{keys.name(key_id)}'"
+    return f"Redis will remove this record at {moment(second)}; to keep it: {keep}"
 
 
 async def expiry_second(keys: AuditedKeys, text: str | None) -> int | None:

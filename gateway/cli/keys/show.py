@@ -1,5 +1,6 @@
 """`gateway keys list` and `show`. No hash and no tag is ever printed."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ import click
 from gateway.cli.command import command
 from gateway.cli.keys.facts import all_facts, print_key
 from gateway.cli.keys.filter import filter_options
-from gateway.cli.keys.options import KEY_ID, named_store, plans_of, policies_here, with_keys
+from gateway.cli.keys.options import (
+    KEY_ID,
+    named_store,
+    plans_of,
+    policies_here,
+    removal,
+    with_keys,
+)
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.domain.keys.views import KeyView, view
@@ -50,12 +58,14 @@ def list_keys(
     if after:
         KEY_ID.convert(after, None, None)
 
-    async def work(keys: AuditedKeys) -> Page:
-        return await page(keys, wanted, limit=limit, after=after)
+    async def work(keys: AuditedKeys) -> tuple[Page, Mapping[str, int]]:
+        found = await page(keys, wanted, limit=limit, after=after)
+        return found, await keys.removals([key.id for key in found.keys])
 
-    found = with_keys(store, work)
+    found, removed = with_keys(store, work)
     if as_json:
-        print_json({"keys": [asdict(key) for key in found.keys], "next": found.next})
+        rows = [asdict(key) | {"removed_at": removed.get(key.id)} for key in found.keys]
+        print_json({"keys": rows, "next": found.next})
         return
     print_table(
         ("ID", "CONSUMER", "STATE", "PLAN", "SCOPES", "EXPIRES", "LABEL"),
@@ -67,6 +77,8 @@ def list_keys(
     if not found.keys:
         none = f"There are no keys yet in {named_store(store)}: 'gateway keys create' makes one."
         note("No key matches." if wanted != KeyFilter() else none)
+    if removed:
+        note(f"Redis will remove, by an EXPIRE on the record: {', '.join(removed)}.")
     if found.next:
         note(f"There are more: add --after {found.next}")
 
@@ -85,8 +97,7 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
         key = view(record, await keys.now())
         removed = await keys.removed_at(key_id)
         if removed is not None and not as_json:
-            keep = f"gateway redis -- PERSIST '{keys.name(key_id)}'"
-            note(f"Redis will remove this record at {moment(removed)}; to keep it: {keep}")
+            note(removal(keys, key_id, removed))
         return all_facts(record, key, await keys.last_used(key_id), removed, plans)
 
     print_key(with_keys(store, work), as_json=as_json)

@@ -30,6 +30,7 @@ READS: MappingProxyType[str, tuple[Any, ...]] = MappingProxyType(
         "revised": (ID,),
         "last_used": (ID,),
         "removed_at": (ID,),
+        "removals": ([ID],),
         "used_since": ([ID], 0),
         "ids": (),
         "read": ([ID],),
