@@ -24,6 +24,21 @@ _PREFIX = re.compile(r"[A-Za-z0-9:._-]{1,64}", re.ASCII)
 _WEB_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 
 
+class Whole(click.IntRange):
+    """A whole number within bounds; whoever gives another one is told the bounds."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            bounds = (
+                f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+            )
+            self.fail(f"{value!r} is not a whole number {bounds}", param, ctx)
+
+
 def setting(flag: str, *name: str, **more: Any) -> Decorator:
     """An option that the variable GATEWAY_<FLAG> can also set. `name`: its parameter's name, if it
     differs from the flag's."""

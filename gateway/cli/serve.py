@@ -13,6 +13,7 @@ from gateway.cli.command import command
 from gateway.cli.listener_options import listener_options
 from gateway.cli.logs import FORMATS, configure
 from gateway.cli.options import (
+    Whole,
     check_exposure,
     policies_option,
     read_address,
@@ -91,7 +92,7 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
 @setting(
     "--workers",
     default=1,
-    type=click.IntRange(1),
+    type=Whole(1),
     callback=_check_workers,
     help="The number of worker processes on the same addresses: one or two a core; at most 64, or "
     "four a core. SIGUSR2 replaces them one by one.",
@@ -100,7 +101,7 @@ def _check_workers(_: click.Context, option: click.Parameter, workers: int) -> i
     "--max-requests",
     metavar="N",
     default=0,
-    type=click.IntRange(0),
+    type=Whole(0),
     help="Replace a worker after this many requests and up to a tenth more; 0: never. Even a "
     "single worker then runs under a supervisor.",
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gateway.cli.options import add_options, setting
+from gateway.cli.options import Whole, add_options, setting
 from gateway.domain.children import ChildSettings, Isolation
 from gateway.domain.settings import Settings
 
@@ -53,7 +53,7 @@ def tool_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--max-tools",
             metavar="N",
             default=64,
-            type=click.IntRange(1),
+            type=Whole(1),
             help="The most tool programs that one worker runs at the same time.",
         ),
     )

@@ -212,7 +212,7 @@ def test_export_takes_ids_or_the_filters_of_list(here: Commands, file: Path) -> 
     assert [one["id"] for one in exported(here, file)[1:-1]] == [first.id, second.id]
     for words, wanted in (
         (("--status", "revoked"), [second.id]),
-        (("--consumer", "hr"), []),
+        (("--consumer", "sales", "--status", "expired"), []),
         (("--scope", "agents/x"), [first.id, second.id]),
         ((first.id, first.id), [first.id]),
     ):

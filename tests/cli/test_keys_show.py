@@ -73,6 +73,13 @@ def test_a_filter_that_means_nothing_is_exit_2(keys: Commands, arguments: tuple[
     assert keys("list", *arguments).code == 2
 
 
+@pytest.mark.parametrize("limit", ["0", "10001", "many", "1.5"])
+def test_a_number_that_is_not_taken_is_answered_with_its_bounds(keys: Commands, limit: str) -> None:
+    assert f"'{limit}' is not a whole number from 1 to 10000" in keys("list", "--limit", limit).said
+    said = keys.gateway("audit", "tail", "-n", "-1").said
+    assert "'-1' is not a whole number of at least 0" in said
+
+
 def test_a_label_that_the_terminal_cannot_spell_is_listed_escaped(keys: Commands) -> None:
     keys.create("--label", "caf\u00e9 \u6f22")
     listed = subprocess.run(

@@ -15,6 +15,7 @@ import click
 from gateway.cli.audit.options import NO_RECORDS, file_option
 from gateway.cli.command import command
 from gateway.cli.options import (
+    Whole,
     add_options,
     json_already_option,
     json_option,
@@ -72,9 +73,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @command("gateway audit tail -n 50 --event 'key.*' --follow")
-@click.option(
-    "-n", "count", type=click.IntRange(0), default=20, show_default=True, help="How many."
-)
+@click.option("-n", "count", type=Whole(0), default=20, show_default=True, help="How many.")
 @click.option("--follow", is_flag=True, help="Go on and show new records.")
 @filter_options
 @json_option

@@ -18,7 +18,7 @@ from gateway.cli.keys.options import (
     removal,
     with_keys,
 )
-from gateway.cli.options import json_option, policies_option, store_options
+from gateway.cli.options import Whole, json_option, policies_option, store_options
 from gateway.cli.output import moment, note, print_json, print_table
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.settings import StoreSettings
@@ -37,7 +37,7 @@ MOST_A_PAGE = 10_000
 @filter_options
 @click.option(
     "--limit",
-    type=click.IntRange(1, MOST_A_PAGE),
+    type=Whole(1, MOST_A_PAGE),
     default=100,
     show_default=True,
     help="The most keys on one page.",
