@@ -5,6 +5,7 @@ few commands log anything.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 
@@ -22,6 +23,26 @@ class Log:
 
     def error(self, event: str, **fields: object) -> None:
         _logger().error(event, **fields)
+
+
+class Seldom:
+    """When to say what happens again and again: at first, and then once in `seconds` at most."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float = 1.0) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._quiet_until = float("-inf")
+        self._count = 0
+
+    def due(self, count: int = 1) -> int:
+        """Return how many there were since it was last said, with these; 0: say nothing now."""
+        self._count += count
+        now = self._clock()
+        if now < self._quiet_until:
+            return 0
+        said, self._count = self._count, 0
+        self._quiet_until = now + self._seconds
+        return said
 
 
 def _logger() -> Any:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from gateway.log import log
+from gateway.log import Seldom, log
 from gateway.proxy.sockets import is_starved
 
 # Long enough for another process to wake up, short for a caller.
@@ -47,7 +47,7 @@ class Acceptor:
         self._shared = shared
         self._loop = asyncio.get_running_loop()
         self._pausing: asyncio.TimerHandle | None = None
-        self._quiet_until = 0.0
+        self._lately_starved = Seldom(self._loop.time, SAID_AGAIN_SECONDS)
         # Handshakes under way, the oldest first.
         self._opening: dict[asyncio.Task[Any], None] = {}
         self._at_once = self._fewest = 1 if shared else MOST_AT_ONCE
@@ -93,9 +93,7 @@ class Acceptor:
 
     def _log_starved(self, problem: OSError) -> None:
         """Log that callers have to wait: they themselves get no answer at all."""
-        now = self._loop.time()
-        if now >= self._quiet_until:
-            self._quiet_until = now + SAID_AGAIN_SECONDS
+        if self._lately_starved.due():
             log.warning("callers_wait", reason=problem.strerror)
 
     def _open(self, taken: socket.socket) -> None:

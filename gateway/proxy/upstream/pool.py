@@ -6,7 +6,7 @@ from random import uniform
 
 from gateway.domain.errors import Denied
 from gateway.domain.policies.snapshot import Upstream
-from gateway.log import log
+from gateway.log import Seldom, log
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.upstream.connection import UpstreamConnection
 from gateway.proxy.upstream.dial import Dialer
@@ -35,7 +35,9 @@ class UpstreamPool:
         self._idle: defaultdict[Upstream, list[UpstreamConnection]] = defaultdict(list)
         self._outbox = outbox
         self._open: set[UpstreamConnection] = set()
-        self._quiet_until: dict[Upstream, float] = {}
+        self._lately_away = defaultdict[Upstream, Seldom](
+            lambda: Seldom(loop.time, SAID_AGAIN_SECONDS)
+        )
 
     def take(self, upstream: Upstream, *, repeatable: bool) -> UpstreamConnection | None:
         """Return an idle connection to `upstream` that can be trusted to be alive, if there is
@@ -76,9 +78,7 @@ class UpstreamPool:
 
     def log_unreachable(self, upstream: Upstream, cause: BaseException | None) -> None:
         """Log why an upstream cannot be reached: the caller is not told."""
-        now = self._loop.time()
-        if now >= self._quiet_until.get(upstream, 0.0):
-            self._quiet_until[upstream] = now + SAID_AGAIN_SECONDS
+        if self._lately_away[upstream].due():
             log.warning("upstream_unreachable", upstream=str(upstream), reason=reason_of(cause))
 
     def close(self) -> None:

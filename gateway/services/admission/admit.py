@@ -14,7 +14,7 @@ from gateway.domain.keys.judgement import MisconfiguredError, check_consistent, 
 from gateway.domain.keys.key import Key, masked, parse
 from gateway.domain.keys.record import CANARY, KeyRecord
 from gateway.domain.policies.snapshot import Policies
-from gateway.log import log
+from gateway.log import Seldom, log
 from gateway.protocol.http.request import RequestHead
 from gateway.protocol.http.upstream_request import identity_block
 from gateway.services.admission.authenticate import Authenticator, Candidate, live_hashes
@@ -74,7 +74,7 @@ class Gatekeeper:
         self._admission = admission
         self._leases = leases
         self._clocks = clocks
-        self._quiet_until = float("-inf")
+        self._lately_away = Seldom(clocks.monotonic)
         self._digest = TokenDigest()
         self._proofs: OrderedDict[bytes, Candidate] = OrderedDict()
         self._cache = KeyCache(admission)
@@ -126,9 +126,7 @@ class Gatekeeper:
 
     def _log_store_away(self, reason: str) -> None:
         """Log it once a second at most: every request fails, and each is in the access log."""
-        now = self._clocks.monotonic()
-        if now >= self._quiet_until:
-            self._quiet_until = now + 1.0
+        if self._lately_away.due():
             log.warning("store_unavailable", reason=reason)
 
     async def _admit(

@@ -11,7 +11,7 @@ from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.settings import Fsync
 from gateway.domain.settings import Settings
-from gateway.log import log
+from gateway.log import Seldom, log
 from gateway.services.audit.writer import Audit
 from gateway.store.audit import AuditStore
 from gateway.store.audit_file import AuditFile
@@ -20,24 +20,18 @@ from gateway.store.connections.connect import open_line
 from gateway.tasks import cancel_and_wait, unending
 
 SYNC_SECONDS = 1.0
-QUIET_SECONDS = 1.0
 
 
 class _Failures:
-    """Logs once a second at most that records could not be written, and how many since it last
-    said so: every call that needs one fails, and each is in the access log."""
+    """Logs once a second at most that records could not be written: every call that needs one
+    fails, and each is in the access log."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._quiet_until = float("-inf")
-        self._records = 0
+        self._lately = Seldom(asyncio.get_running_loop().time)
 
     def log(self, reason: str, records: int) -> None:
-        self._records += records
-        now = self._loop.time()
-        if now >= self._quiet_until:
-            log.warning("audit_unavailable", reason=reason, records=self._records)
-            self._quiet_until, self._records = now + QUIET_SECONDS, 0
+        if told := self._lately.due(records):
+            log.warning("audit_unavailable", reason=reason, records=told)
 
 
 def _log_trouble(reason: str) -> None:

@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 
 from gateway.domain.audit.record import AuditEvent
 from gateway.domain.errors import Denied
-from gateway.log import log
+from gateway.log import Seldom, log
 from gateway.services.audit.writer import Audit
 from gateway.tasks import Tasks
 
-QUIET_SECONDS = 1.0
 # A store that hangs for minutes must not fill the memory.
 MOST_WAITING = 10_000
 
@@ -20,10 +19,9 @@ class AuditQueue:
     def __init__(self, audit: Audit, on_lost: Callable[[int], object]) -> None:
         self._audit = audit
         self._on_lost = on_lost
-        self._loop = asyncio.get_running_loop()
+        self._lately_lost = Seldom(asyncio.get_running_loop().time)
         self._writing = Tasks()
         self._waiting = 0
-        self._quiet_until = 0.0
 
     def put(self, events: Sequence[AuditEvent]) -> None:
         """Write these soon, in this order."""
@@ -54,7 +52,5 @@ class AuditQueue:
 
     def _lost(self, records: int) -> None:
         self._on_lost(records)
-        now = self._loop.time()
-        if now >= self._quiet_until:
-            self._quiet_until = now + QUIET_SECONDS
-            log.error("audit_records_lost", records=records)
+        if told := self._lately_lost.due(records):
+            log.error("audit_records_lost", records=told)

@@ -31,7 +31,7 @@ from opentelemetry.trace import (
 from gateway import __version__
 from gateway.domain.keys.record import well_formed
 from gateway.domain.traffic import Handled, Trace
-from gateway.log import log
+from gateway.log import Seldom, log
 
 SERVICE = "agent-credential-gateway"
 END_SECONDS = 5.0
@@ -58,14 +58,12 @@ class _FailureLog(SpanExporter):
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
-        self._quiet_until = float("-inf")
+        self._lately_lost = Seldom(monotonic, WARN_INTERVAL)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
-        now = monotonic()
-        if result is not SpanExportResult.SUCCESS and now >= self._quiet_until:
-            self._quiet_until = now + WARN_INTERVAL
-            log.warning("traces_not_sent", spans=len(spans))
+        if result is not SpanExportResult.SUCCESS and (lost := self._lately_lost.due(len(spans))):
+            log.warning("traces_not_sent", spans=lost)
         return result
 
     def shutdown(self) -> None:
