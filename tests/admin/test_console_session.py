@@ -434,6 +434,11 @@ async def test_a_scope_that_opens_nothing_is_told_of_with_the_name_that_was_mean
     assert made.decode().count(words) == 1
     key_id = re.findall(rb"agk_live_([0-9A-Za-z]{12})_", made)[0].decode()
     assert words in (await get(world, f"keys/{key_id}", cookie)).body.decode()
+    many = " ".join(f"agents/none{number}" for number in range(6))
+    six = (await post(world, "keys", f"{form}&scopes={many}", cookie)).body
+    assert six.count(b'class="absent"') == 6
+    five = (await post(world, "keys", f"{form}&scopes={many.rpartition(' ')[0]}", cookie)).body
+    assert five.count(b'class="absent"') == 5
     good = (await post(world, "keys", f"{form}&scopes=agents/echo", cookie)).body
     assert b'class="absent"' not in good
 

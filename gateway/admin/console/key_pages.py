@@ -18,7 +18,7 @@ from gateway.domain.errors import ChangedError, UsageError
 from gateway.domain.keys.expiry import NEVER
 from gateway.domain.keys.scopes import from_items
 from gateway.domain.keys.views import KeyView, State
-from gateway.domain.policies.unknown_names import UnknownName, unknown_name
+from gateway.domain.policies.unknown_names import unknown_name
 from gateway.services.keys.bulk import Act
 
 # The name of a checkbox begins so; the rest is the id of a key.
@@ -116,11 +116,13 @@ async def _key(backend: Backend, caller: Caller, parts: Params, said: str) -> Pa
     )
 
 
-def _absent(backend: Backend, scopes: Iterable[str]) -> list[UnknownName]:
-    """Return what the scopes name and the policies in force do not have."""
+def _absent(backend: Backend, scopes: Iterable[str]) -> dict[str, Any]:
+    """Return what the scopes name and the policies in force do not have, and whether there is
+    more."""
     policies = backend.policies()
     found = (unknown_name(scope, policies) for scope in from_items(scopes).scopes)
-    return list(islice(filter(None, found), MOST_ABSENT))
+    names = list(islice(filter(None, found), MOST_ABSENT + 1))
+    return {"names": names[:MOST_ABSENT], "more": len(names) > MOST_ABSENT}
 
 
 def _form_of(key: KeyView) -> dict[str, str]:

@@ -250,6 +250,7 @@ CHINESE = MappingProxyType(
         "What this key may reach": "此密钥可访问的对象",
         "Nothing at present:": "目前均无法访问：",
         "A scope opens nothing yet:": "有范围暂不开放任何访问：",
+        "More of its scopes open nothing yet.": "还有更多范围暂不开放任何访问。",
         "What it may do": "可执行的操作",
         "Routes": "路由",
         "Injected credentials": "注入的凭据",
