@@ -419,6 +419,25 @@ def test_a_chain_that_is_cut_at_its_end_is_found_with_an_anchor_alone(
     assert "ends with number 1" in said
 
 
+def test_an_anchor_that_the_records_do_not_reach_any_more_is_not_replaced(
+    vault: VaultCommands, redis: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "anchor.json"
+    path.write_text("")
+    again = ("audit", "anchor", "--out", str(path))
+    for name in ("aa", "bb"):
+        vault.set(name, "v")
+        assert vault.gateway(*again).code == 0, "each goes on from the one before"
+    before = path.read_text()
+    redis.xdel("gw:audit", redis.xrange("gw:audit")[3][0])
+    refused = vault.gateway(*again)
+    assert refused.code == 1 and refused.is_one_sentence()
+    assert "the anchor has number 2" in refused.said and "is left as it was" in refused.said
+    assert path.read_text() == before
+    path.write_text("no anchor, but a file that somebody needs")
+    assert vault.gateway(*again).code == 1 and "somebody needs" in path.read_text()
+
+
 def test_an_anchor_that_there_is_no_room_for_leaves_the_one_before(
     vault: VaultCommands, tmp_path: Path
 ) -> None:

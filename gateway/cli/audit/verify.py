@@ -122,14 +122,19 @@ def anchor(
     """Write a signed statement of how far each chain goes.
 
     Keep it away from the records. 'gateway audit verify --anchor FILE' later finds what was cut off
-    since. All records are verified first; there is no anchor of bad ones.
+    since. All records are verified first; there is no anchor of bad ones. An anchor that is in FILE
+    already is only replaced if the records still go as far as it says.
     """
-    look = _verified(store, file, None, partial=partial, allow_unsigned=allow_unsigned)
+    before = out if out is not None and _has_text(out) else None
+    look = _verified(store, file, before, partial=partial, allow_unsigned=allow_unsigned)
     verdict, text = asyncio.run(look)
     if not verdict.signed:
         raise OperationError("No master key is given: an anchor that nobody signed proves nothing.")
     if verdict.bad is not None:
-        raise OperationError(f"{verdict.bad} is bad: {verdict.reason}. See 'gateway audit verify'.")
+        kept = "" if before is None else f" {before} is left as it was."
+        raise OperationError(
+            f"{verdict.bad} is bad: {verdict.reason}. See 'gateway audit verify'.{kept}"
+        )
     if out is None:
         click.echo(text)
         return
@@ -138,6 +143,11 @@ def anchor(
     except OSError as problem:
         raise OperationError(f"{out} cannot be written: {problem.strerror}.") from None
     note(f"{out} anchors {counted(verdict.chains, 'chain')}.")
+
+
+def _has_text(path: Path) -> bool:
+    """Whether it is a file, no pipe and no device, that is not empty."""
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _write_whole(path: Path, text: str) -> None:
