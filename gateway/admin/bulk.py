@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -14,12 +13,12 @@ from gateway.admin.fields import Span
 from gateway.admin.keys import keys_of
 from gateway.admin.routing import Answer, ApiError, Call, Input, Routes
 from gateway.crypto.draw import draw
-from gateway.domain.errors import GatewayError, OperationError, UsageError
+from gateway.domain.errors import GatewayError, UsageError
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.units import span
 from gateway.services.keys.audited import AuditedKeys
-from gateway.services.keys.bulk import Act, all_of, change, rotations
-from gateway.services.keys.issue import REFUSALS, Issuer
+from gateway.services.keys.bulk import Act, all_of, change, claimed, rotations
+from gateway.services.keys.issue import Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
 ROUTES = Routes()
@@ -119,12 +118,7 @@ async def _claimed(
     marker = call.header(b"idempotency-key")
     if not marker:
         return ids, following
-    digest = sha256(body.model_dump_json().encode()).hexdigest()[:32]
-    name = sha256(marker.encode()).hexdigest()[:32]
-    about = " ".join((digest, following or _NOTHING, *ids))
-    first, then, *theirs = (await keys.claim(name, about, "bulk")).split(" ")
-    if first != digest:
-        raise OperationError(REFUSALS["different"])
+    then, *theirs = await claimed(keys, marker, body.model_dump_json(), following or _NOTHING, *ids)
     return theirs, None if then == _NOTHING else then
 
 

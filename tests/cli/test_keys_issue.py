@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gateway.crypto.argon2 import verify
 from gateway.domain.keys import key as key_grammar
-from tests.cli.commands import COMMAND, Commands
+from tests.cli.commands import COMMAND, Commands, Ended
 
 SHAPE = ["id", "key", "consumer", "scopes", "plan", "expires_at"]
 SALES = ("create", "--consumer", "sales", "--scope", "agents/support:chat")
@@ -253,6 +253,25 @@ async def test_rotate_prints_what_create_prints_and_keeps_the_old_secret(
     cut = keys("rotate", key.id)
     assert "stopped working at once" in cut.said
     assert "previous_hash" not in await record(client, key.id)
+
+
+def test_a_repeat_for_a_department_leaves_the_keys_alone_that_it_got_meanwhile(
+    keys: Commands, tmp_path: Path
+) -> None:
+    def rotated(name: str, *more: str) -> Ended:
+        words = ("--consumer", "sales", "--yes", "--out", str(tmp_path / name))
+        return keys("rotate", *words, "--idempotency-key", "K", *more)
+
+    def ids(name: str) -> list[str]:
+        return [json.loads(line)["id"] for line in (tmp_path / name).read_text().splitlines()]
+
+    first = sorted(keys.create().id for _ in range(2))
+    assert rotated("lost").code == 0
+    keys.create()
+    assert rotated("again").code == 0
+    assert ids("lost") == ids("again") == first
+    other = rotated("other", "--grace", "1h")
+    assert other.code == 1 and not (tmp_path / "other").exists()
 
 
 def test_a_burst_without_any_rate_is_refused(keys: Commands) -> None:

@@ -38,7 +38,7 @@ from gateway.domain.keys.key import ENVS, Env
 from gateway.domain.settings import StoreSettings
 from gateway.domain.units import span
 from gateway.services.keys.audited import AuditedKeys
-from gateway.services.keys.bulk import Act, rotations
+from gateway.services.keys.bulk import Act, claimed, rotations
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
@@ -181,6 +181,9 @@ def rotate(
         ids = await select(keys, selection, Act.ROTATE)
         if selection.dry_run:
             return [KeyChange(key_id, "would rotate") for key_id in ids]
+        if idempotency_key and selection.consumer is not None:
+            request = f"rotate {selection.consumer} {grace}"
+            ids = await claimed(keys, idempotency_key, request, *ids)
         issuer = Issuer(keys, peppers, draw)
         if out is not None:
             rotated = rotations(issuer, ids, grace, idempotency_key)

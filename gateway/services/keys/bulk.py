@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
+from hashlib import sha256
 
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, OperationError
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED
 from gateway.domain.keys.views import KeyView, State
 from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import of_consumer
-from gateway.services.keys.issue import Issued, Issuer
+from gateway.services.keys.issue import REFUSALS, Issued, Issuer
 from gateway.services.keys.lifecycle import Revocation
 
 
@@ -51,6 +52,16 @@ async def change(keys: Keys, act: Act, ids: Sequence[str], *, dry_run: bool = Fa
     status = {Act.REVOKE: REVOKED, Act.DISABLE: DISABLED, Act.ENABLE: ACTIVE}[act]
     changes = await lifecycle.set_status_of_all(keys, list(ids), status, dry_run=dry_run)
     return Revocation(tuple(changes), None)
+
+
+async def claimed(keys: Keys, marker: str, request: str, *about: str) -> list[str]:
+    """Return what the first `request` with this idempotency key was about, so that a repeat acts on
+    the same keys, and on none that was made since; OperationError if that was another request."""
+    name, digest = (sha256(text.encode()).hexdigest()[:32] for text in (marker, request))
+    first, *theirs = (await keys.claim(name, " ".join((digest, *about)), "bulk")).split(" ")
+    if first != digest:
+        raise OperationError(REFUSALS["different"])
+    return theirs
 
 
 async def rotations(
