@@ -223,8 +223,17 @@ def test_a_schema_that_is_none_is_found_by_policy_check(tmp_path: Path) -> None:
         "version: 1\ntools:\n  fc:\n    transport: command\n    tools:\n"
         "      - {name: a, input: {type: object, required: 5}, argv: [ls]}\n"
         "      - {name: b, input: {type: array}, argv: [ls]}\n"
+        "      - {name: c, input: {type: object, properties: {x: {$ref: 'https://x.test/y'}}}, "
+        "argv: [ls]}\n"
+        "      - {name: d, input: {type: object, properties: {x: {$ref: '#/$defs/x'}}}, "
+        "argv: [ls]}\n"
+        "      - {name: e, input: {type: object, properties: {$ref: {$ref: '#/$defs/x'}}, "
+        "$defs: {x: {enum: [{$ref: y}], $ref: '#/$defs/z'}, z: {$anchor: z}}}, argv: [ls]}\n"
     )
     ended = commands.gateway("policy", "check")
     assert ended.code == 1
     assert "tools.yaml:3:3: a: 'input' is no JSON Schema" in ended.out
     assert "tools.yaml:3:3: b: 'input' describes an object" in ended.out
+    assert "c: 'input' refers to 'https://x.test/y', which is not in it" in ended.out
+    assert "d: 'input' refers to '#/$defs/x', which is not in it" in ended.out
+    assert ": e: " not in ended.out

@@ -37,8 +37,9 @@ from mcp.types import (
 )
 from mcp.types.version import LATEST_HANDSHAKE_VERSION
 from pydantic import ValidationError as NoMessageError
-from referencing import Registry
+from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012, specification_with
 
 from gateway import __version__
 from gateway.domain.keys.key import masked
@@ -194,7 +195,23 @@ def schema_mistake(schema: Mapping[str, Any]) -> str:
     except (AttributeError, TypeError, ValueError):
         # The package assumes that this is a URI.
         return "'input' is no JSON Schema: $['$schema'] is no URI"
-    return ""
+    dialect = _validator_for(schema).META_SCHEMA["$schema"]
+    root = specification_with(dialect, default=DRAFT202012).create_resource(schema)
+    absent = _absent_reference(Registry().resolver_with_root(root), root)
+    return f"'input' refers to {absent!r}, which is not in it" if absent else ""
+
+
+def _absent_reference(resolver: Any, schema: Resource[Any]) -> str:
+    """Return a reference in `schema` that leads out of it or nowhere; empty if there is none."""
+    if isinstance(schema.contents, Mapping):
+        given = map(schema.contents.get, ("$ref", "$dynamicRef"))
+        for reference in (one for one in given if isinstance(one, str)):
+            try:
+                resolver.lookup(reference)
+            except (Unresolvable, ValueError):
+                return reference
+    below = (_absent_reference(resolver.in_subresource(one), one) for one in schema.subresources())
+    return next(filter(None, below), "")
 
 
 def _validator_for(schema: Mapping[str, Any]) -> Any:
