@@ -182,7 +182,8 @@ class UpstreamConnection(Stream):
         message, _ = messages[0]
         length = message.headers.get("Content-Length", "")
         if message.code in BODILESS:
-            whole = not body
+            # What some agents send behind it all the same belongs to nobody (RFC 9112 section 6.3).
+            self._spoiled, body, whole = self._spoiled or bool(body), b"", True
         else:
             whole = length == str(len(body)) and not message.chunked and message.code >= 200
         return (message, WholeBody(body)) if whole else None

@@ -106,7 +106,6 @@ WHOLE = HEAD + b"Content-Length: 2\r\n\r\nok"
         ),
         (WHOLE + WHOLE, b"ok", False),
         (HEAD + b"Content-Length: 2\n\r\nokok\r\n\r\n", None, False),
-        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\nok", None, False),
         (HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\nok", None, False),
         (HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nok", None, False),
         (HEAD + b"Content-Length: 2, 2\r\n\r\nok", None, False),
@@ -129,6 +128,21 @@ async def test_an_answer_is_the_same_in_one_piece_and_in_two(
     else:
         assert await read((await arrived)[1]) == body
     assert connection.reusable is reusable
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
+@pytest.mark.parametrize("length", [b"", b"Content-Length: 2\r\n"])
+@pytest.mark.parametrize("cut", [None, -2, -1], ids=str)
+async def test_what_follows_an_answer_that_has_no_body_ends_the_connection_alone(
+    status: bytes, length: bytes, cut: int | None
+) -> None:
+    connection = connected()
+    arrived = connection.expect_answer(bodiless=False)
+    answer = b"HTTP/1.1 %b\r\n%b\r\nok" % (status, length)
+    for piece in (answer[:cut], answer[cut:] if cut else b""):
+        connection.data_received(piece)
+    assert await read((await arrived)[1]) == b""
+    assert not connection.reusable
 
 
 async def test_answers_in_one_piece_and_in_several_follow_each_other() -> None:
