@@ -614,11 +614,21 @@ async def test_a_session_is_cut_when_its_key_is_revoked(
             raise ConnectionError(answer.status)
 
 
-@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("searched", [False, True])
+@pytest.mark.parametrize(
+    ("first", "answered"),
+    [
+        (RESPONSE % "done", True),
+        ('{"id": "a\\"b", "jsonrpc": "2.0", "error": {"code": 1, "message": "x"}}', True),
+        ('{"jsonrpc": "2.0", "method": "notifications/x"}', False),
+        ('{"jsonrpc": "2.0", "method": "notifications/x", "params": {"error": "result"}}', False),
+    ],
+)
 async def test_the_last_event_of_a_cut_call_is_its_response_unless_it_has_one(
-    world: World, hostile: Backend, key: Key, answered: bool
+    world: World, hostile: Backend, key: Key, first: str, answered: bool, searched: bool
 ) -> None:
-    first = RESPONSE % "done" if answered else '{"jsonrpc": "2.0", "method": "notifications/x"}'
+    if not searched:
+        put_tools(world, f"{hostile.url}/mcp", inject={})
 
     async def answer(asked: web.Request, _: bytes) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

@@ -23,8 +23,13 @@ LONGEST = 16 * 2**20
 AT_ONCE = 64
 # A task id under a name that is spelled otherwise is not sealed, and opens nothing.
 _TASK_ID = b"taskId"
-# Finds responses in events that are not parsed.
-_RESPONSE = re.compile(rb'"(?:result|error)"\s*:')
+# Tells responses in events that are not parsed: before this member there are at most these two. Of
+# longer beginnings the event loop would notice the time.
+_BEGIN = 4_096
+_RESPONSE = re.compile(
+    rb'\s*\{(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[^\s",{\[]+)\s*,)*'
+    rb'\s*"(?:result|error)"\s*:'
+)
 JSON, EVENTS = b"application/json", b"text/event-stream"
 _NO_ROOM = (
     "The server has answered, and too much of large answers is under way to show it. What was "
@@ -146,7 +151,8 @@ class EventsBody(BufferingWrapper):
     async def _shown(self, event: Event) -> bytes:
         rest = tuple([await self._sealed(self._searched(line)) for line in event.rest])
         if not event.data or not (self._mcp.inspects or _TASK_ID in event.data):
-            self._mcp.note_passed_on(response=bool(_RESPONSE.search(event.data or b"")))
+            response = _RESPONSE.match(event.data or b"", 0, _BEGIN)
+            self._mcp.note_passed_on(response=response is not None)
             return Event(event.data, rest).encode()
         try:
             message = await self._mcp.run_large(len(event.data), decode, event.data)
