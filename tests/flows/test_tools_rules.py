@@ -409,3 +409,15 @@ async def test_a_credential_that_is_too_short_to_be_kept_secret_is_not_used(
         "as one that is missing"
     )
     assert "short12" not in answer.body.decode()
+
+
+async def test_of_two_credentials_of_one_name_both_may_be_the_short_one(
+    world: World, servers: Servers, vault: Vault
+) -> None:
+    await keep(world, vault, "github", "api_key", value=TOKEN)
+    await keep(world, vault, "user/u4/github", "api_key", value="short12")
+    both = {"X-Shared": "${credentials.github.value}", "X-Own": "${user.github.value}"}
+    put_tools(world, servers.url("json"), inject={"headers": both})
+    key = await world.issue("tools/fc", users=("*",))
+    message = error(await send(world, key, hello(), "u4"))["message"]
+    assert "github or user/u4/github is shorter than 8" in message

@@ -115,8 +115,9 @@ class McpExchange:
         """Set the values to inject; raise Denied if one is too short to be kept out of answers."""
         for name, value in injected.call_secrets.own:
             if len(value) < SHORTEST_INJECTED:
-                uses = injected.newest.uses
-                raise _too_short(name, next((u.name for u in uses if _short(u) == name), name))
+                # A shared credential and the user's own may have the same name.
+                meant = [use.name for use in injected.newest.uses if _short(use) == name]
+                raise _too_short(" or ".join(meant) or name)
         self._injected = injected
 
     def message(self, values: Values) -> rpc.Message | None:
@@ -258,10 +259,10 @@ def _short(use: Named) -> str:
     return use.name.rpartition("/")[2]
 
 
-def _too_short(name: str, credential: str) -> Denied:
+def _too_short(credential: str) -> Denied:
     return Denied(
         Code.CREDENTIAL_UNAVAILABLE,
-        f"The credential '{name}' is shorter than {SHORTEST_INJECTED} characters: it could not be "
-        "kept out of what tools answer. Use a longer one.",
+        f"The credential {credential} is shorter than {SHORTEST_INJECTED} characters: it could not "
+        "be kept out of what tools answer. Use a longer one.",
         fields={"credential": credential},
     )
