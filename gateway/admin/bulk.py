@@ -1,6 +1,6 @@
 """`/admin/v1/keys/bulk`: one act on several keys, as the commands do with `--consumer`."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ from gateway.domain.keys.views import KeyView, view
 from gateway.domain.units import span
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act, all_of, change, claimed, rotations
-from gateway.services.keys.issue import Issuer
+from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
 ROUTES = Routes()
@@ -87,7 +87,9 @@ async def bulk(backend: Backend, call: Call) -> Answer:
         done = _Done({key_id: KeyChange(key_id, "would rotate") for key_id in able})
     elif act is Act.ROTATE:
         issuer = Issuer(keys, backend.peppers, draw)
-        done = await _rotated(issuer, able, grace, call.header(b"idempotency-key"))
+        marker = call.header(b"idempotency-key")
+        rotated = rotations(issuer, able, grace, marker, revive=not body.consumer)
+        done = await _rotated(rotated)
     else:
         changed = await change(keys, act, able, dry_run=body.dry_run)
         done = _Done({one.id: one for one in changed.changes}, changed.replicated)
@@ -130,9 +132,9 @@ def _refusal(call: Call, act: Act, key: KeyView | None, key_id: str) -> str:
     return ""
 
 
-async def _rotated(issuer: Issuer, ids: list[str], grace: float, marker: str) -> _Done:
+async def _rotated(rotated: AsyncIterator[tuple[str, Issued | GatewayError]]) -> _Done:
     changes, secrets = {}, {}
-    async for key_id, turned in rotations(issuer, ids, grace, marker):
+    async for key_id, turned in rotated:
         if isinstance(turned, GatewayError):
             changes[key_id] = KeyChange(key_id, "refused", str(turned))
         else:

@@ -21,7 +21,7 @@ COUNTERS = ("rate", "quota", "lease", "used")
 NO_SUCH_NAME = -2
 
 SecretVerdict = Literal[
-    "made", "replaced", "taken", "different", "changed", "gone", "missing", "no_secret"
+    "made", "replaced", "taken", "different", "changed", "gone", "missing", "no_secret", "revoked"
 ]
 StatusVerdict = Literal["done", "already", "missing", "revoked", "canary", "no_secret", "deleted"]
 ChangeVerdict = Literal["done", "missing", "changed"]
@@ -70,11 +70,16 @@ class KeyStore(KeyReader):
         return await self._write_secret("create", (self.name(key_id),), key_id, secret, pairs)
 
     async def rotate(
-        self, key_id: str, secret: NewSecret, grace: int
+        self, key_id: str, secret: NewSecret, grace: int, *, revive: bool = True
     ) -> tuple[SecretVerdict, KeyRecord]:
-        """Write a new secret; the old one works for `grace` more seconds if the key is alive."""
+        """Write a new secret; the old one works for `grace` more seconds if the key is alive.
+
+        Not `revive`: a revoked key is left as it is (`revoked`).
+        """
         names = self.name(key_id), self._named("used", key_id)
-        return await self._write_secret("rotate", names, key_id, secret, [f"{grace:d}"])
+        return await self._write_secret(
+            "rotate", names, key_id, secret, [f"{grace:d}", f"{revive:d}"]
+        )
 
     async def set_status(self, key_id: str, status: str, *, dry_run: bool = False) -> StatusVerdict:
         """Set `revoked`, `disabled` or `active`; `dry_run`: only return the verdict.

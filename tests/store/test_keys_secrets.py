@@ -55,6 +55,16 @@ async def test_a_rotate_sent_twice_keeps_the_old_secret_s_grace(keys: KeyStore) 
     assert (record.hash, record.previous_hash) == ("hash-2", "hash-1")
 
 
+async def test_a_rotation_of_a_living_key_does_not_undo_a_revocation(keys: KeyStore) -> None:
+    await keys.create(ID, secret(1), FIELDS)
+    await keys.set_status(ID, "revoked")
+    before = await present(keys)
+    assert await keys.rotate(ID, secret(2, "m"), HOUR, revive=False) == ("revoked", before)
+    assert await present(keys) == before
+    verdict, record = await keys.rotate(ID, secret(2, "m"), HOUR)
+    assert (verdict, record.status) == ("made", "active")
+
+
 async def test_rotation_keeps_the_old_secret_for_the_grace(keys: KeyStore) -> None:
     await keys.create(ID, secret(1), FIELDS)
     verdict, record = await keys.rotate(ID, secret(2), HOUR)

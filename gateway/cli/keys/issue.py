@@ -186,7 +186,8 @@ def rotate(
             ids = await claimed(keys, idempotency_key, request, *ids)
         issuer = Issuer(keys, peppers, draw)
         if out is not None:
-            rotated = rotations(issuer, ids, grace, idempotency_key)
+            named = selection.consumer is None
+            rotated = rotations(issuer, ids, grace, idempotency_key, revive=named)
             return await _into_file(out, keys, with_progress("Rotating", rotated, len(ids)))
         issued = await issuer.rotate(ids[0], grace, idempotency_key)
         print_issued(issued, as_json=as_json)

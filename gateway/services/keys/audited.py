@@ -55,9 +55,9 @@ class AuditedKeys(KeyReader):
         return await self._act("key.create", key_id, masked(fields.get("consumer", "")), work)
 
     async def rotate(
-        self, key_id: str, secret: NewSecret, grace: int
+        self, key_id: str, secret: NewSecret, grace: int, *, revive: bool = True
     ) -> tuple[SecretVerdict, KeyRecord]:
-        work = partial(self._store.rotate, key_id, secret, grace)
+        work = partial(self._store.rotate, key_id, secret, grace, revive=revive)
         return await self._act("key.rotate", key_id, await self._consumer(key_id), work)
 
     async def set_status(self, key_id: str, status: str, *, dry_run: bool = False) -> StatusVerdict:

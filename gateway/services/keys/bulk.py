@@ -65,11 +65,12 @@ async def claimed(keys: Keys, marker: str, request: str, *about: str) -> list[st
 
 
 async def rotations(
-    issuer: Issuer, ids: Iterable[str], grace: float, idempotency_key: str
+    issuer: Issuer, ids: Iterable[str], grace: float, idempotency_key: str, *, revive: bool
 ) -> AsyncIterator[tuple[str, Issued | GatewayError]]:
-    """Yield each id with its new key, or why it has none, as soon as that is known."""
+    """Yield each id with its new key, or why it has none, as soon as that is known. `revive`: for
+    keys that are named."""
     for key_id in ids:
         try:
-            yield key_id, await issuer.rotate(key_id, grace, idempotency_key)
+            yield key_id, await issuer.rotate(key_id, grace, idempotency_key, revive=revive)
         except GatewayError as problem:
             yield key_id, problem

@@ -16,6 +16,10 @@ from gateway.store.commands import in_batches
 from gateway.store.key_reader import KeyReader
 
 NO_KEY = "There is no key {id}: see 'gateway keys list'."
+REVOKED_KEY = (
+    "Key {id} is revoked: 'gateway keys rotate {id}' gives it a new secret and makes it active "
+    "again."
+)
 
 
 @dataclass(frozen=True, slots=True)

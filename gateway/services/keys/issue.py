@@ -27,7 +27,7 @@ from gateway.domain.keys.record import (
 )
 from gateway.domain.units import DAY
 from gateway.services.keys.audited import Keys
-from gateway.services.keys.find import NO_KEY, find_key
+from gateway.services.keys.find import NO_KEY, REVOKED_KEY, find_key
 from gateway.store.keys import NewSecret, SecretVerdict
 
 LONGEST_GRACE = 365 * DAY
@@ -41,6 +41,7 @@ REFUSALS = MappingProxyType(
         "with 'gateway keys show {id}' and choose another idempotency key.",
         "gone": "Key {id}, made with this idempotency key, was deleted since: choose another one.",
         "missing": NO_KEY,
+        "revoked": REVOKED_KEY,
         "no_secret": "The record of {id} has no hash, so there is no secret to rotate: delete it "
         "with 'gateway keys delete {id}' and create a new key.",
     }
@@ -112,10 +113,13 @@ class Issuer:
                 return _issued(verdict, key, record)
         raise OperationError("No free key id was found: try again.")
 
-    async def rotate(self, key_id: str, grace: float, idempotency_key: str = "") -> Issued:
+    async def rotate(
+        self, key_id: str, grace: float, idempotency_key: str = "", *, revive: bool = True
+    ) -> Issued:
         """Make a new secret for `key_id`; the old one works for `grace` more seconds.
 
-        A key that is not alive gets no grace; a revoked one becomes active again.
+        A key that is not alive gets no grace. With `revive`, one that is revoked already becomes
+        active again; one that is revoked meanwhile stays so.
         """
         if grace > LONGEST_GRACE:
             raise UsageError("A grace is at most 365d: the old secret has to end.")
@@ -123,8 +127,9 @@ class Issuer:
         key, secret = await self._new_secret(
             _env(before), key_id, _marker(idempotency_key), _digest("rotate")
         )
-        verdict, record = await self._keys.rotate(key_id, secret, math.ceil(grace))
-        return replace(_issued(verdict, key, record), revived=before.status == REVOKED)
+        revive = revive and before.status == REVOKED
+        verdict, record = await self._keys.rotate(key_id, secret, math.ceil(grace), revive=revive)
+        return replace(_issued(verdict, key, record), revived=revive)
 
     async def _new_secret(
         self, env: Env, key_id: str, marker: str, request: str

@@ -11,20 +11,16 @@ from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED, KeyRecord
 from gateway.domain.keys.views import KeyView, State, view
 from gateway.domain.policies.plans import Plan
 from gateway.services.keys.audited import Keys
-from gateway.services.keys.find import NO_KEY, no_key
+from gateway.services.keys.find import NO_KEY, REVOKED_KEY, no_key
 from gateway.store.keys import ChangeVerdict
 
 WAIT_MS = 500
 CHANGED = "The key was changed meanwhile: look at it again."
 
 _VERBS = MappingProxyType({REVOKED: "revoked", DISABLED: "disabled", ACTIVE: "enabled"})
-_REVOKED = (
-    "Key {id} is revoked: 'gateway keys rotate {id}' gives it a new secret and makes it active "
-    "again."
-)
 _HINDRANCES = MappingProxyType(
     {
-        State.REVOKED: _REVOKED,
+        State.REVOKED: REVOKED_KEY,
         State.DISABLED: "Key {id} is disabled: 'gateway keys enable {id}'.",
         State.EXPIRED: "Key {id} is expired: 'gateway keys update {id} --expires 30d'.",
         State.CANARY: "Key {id} is a decoy: its use is refused and told.",
@@ -35,7 +31,7 @@ _HINDRANCES = MappingProxyType(
 REFUSALS = MappingProxyType(
     {
         "missing": NO_KEY,
-        "revoked": _REVOKED,
+        "revoked": REVOKED_KEY,
         "canary": "Key {id} is a decoy and stays one: 'gateway keys delete {id}' removes it.",
         "no_secret": "The record of {id} has no hash, so no secret opens it: delete it with "
         "'gateway keys delete {id}' and create a new key.",

@@ -1,9 +1,10 @@
--- KEYS: record, used, [idempotency marker]. ARGV: marker seconds, request digest, hash, tag, last4, grace.
+-- KEYS: record, used, [idempotency marker]. ARGV: marker seconds, request digest, hash, tag, last4, grace,
+-- '1' to revive a revoked key.
 -- Returns {verdict, the record's fields and values}: made, replaced, missing, no_secret, different,
--- changed.
+-- changed, revoked.
 local record, used, marker = KEYS[1], KEYS[2], KEYS[3]
 local hash, tag, last4 = ARGV[3], ARGV[4], ARGV[5]
-local grace = tonumber(ARGV[6])
+local grace, revive = tonumber(ARGV[6]), ARGV[7] == '1'
 
 local function answer(verdict)
   return {verdict, redis.call('HGETALL', record)}
@@ -42,6 +43,9 @@ if kept then
   redis.pcall('HDEL', used, 'current')
   return answer('replaced')
 end
+
+-- Somebody closed it while this secret was made.
+if status == 'revoked' and not revive then return answer('revoked') end
 
 local function lives()
   local ends = field('expires_at')

@@ -14,6 +14,8 @@ from gateway.crypto.tags import Peppers, TagVerdict
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys import key as key_grammar
 from gateway.domain.keys.fields import KeyFields
+from gateway.domain.keys.record import KeyRecord
+from gateway.services.keys.bulk import rotations
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.store.keys import KeyStore
 
@@ -222,6 +224,41 @@ async def test_a_repeated_rotation_leaves_the_grace_of_the_old_secret(issuer: Is
     assert verify(again.record.previous_hash, first.key.text)
     assert again.record.previous_expires_at == lost.record.previous_expires_at
     assert not verify(again.record.hash, lost.key.text)
+
+
+async def test_a_key_that_is_revoked_while_its_new_secret_is_made_stays_revoked(
+    keys: KeyStore,
+) -> None:
+    """Whoever revoked it last saw a key that is closed for good."""
+    found = asyncio.Event()
+
+    class Watched(KeyStore):
+        async def get(self, key_id: str) -> KeyRecord | None:
+            record = await super().get(key_id)
+            found.set()
+            return record
+
+    issuer = Issuer(Watched(keys._client, "gw:"), PEPPERS, draw)
+    first = await create(issuer)
+    rotating = asyncio.create_task(issuer.rotate(first.key.id, HOUR))
+    await found.wait()
+    await keys.set_status(first.key.id, "revoked")
+    with pytest.raises(OperationError, match="is revoked: 'gateway keys rotate"):
+        await rotating
+    record = await keys.get(first.key.id)
+    assert (record.status, record.hash) == ("revoked", first.record.hash)
+    assert (await issuer.rotate(first.key.id, 0)).revived
+
+
+async def test_a_rotation_of_a_whole_department_revives_no_key_that_is_revoked_before_its_turn(
+    issuer: Issuer, keys: KeyStore
+) -> None:
+    ids = [(await create(issuer)).key.id for _ in range(2)]
+    rotated = rotations(issuer, ids, HOUR, "", revive=False)
+    assert isinstance((await anext(rotated))[1], Issued)
+    await keys.set_status(ids[1], "revoked")
+    assert isinstance((await anext(rotated))[1], OperationError)
+    assert (await keys.get(ids[1])).status == "revoked"
 
 
 async def test_a_fraction_of_a_second_of_grace_is_not_rounded_away(issuer: Issuer) -> None:
