@@ -32,6 +32,9 @@ class AccessLog:
         self._format = as_line_of_json if as_json else as_line_for_people
         self._waiting: list[bytes] = []
         self._rest: list[bytes] = []
+        # Of a line whose beginning may be written, as on a full disk: without it, the next line
+        # would be a part of this one.
+        self._begun = b""
         self._dropped = 0
         self._turn = asyncio.Lock()
         self._writing = unending(self._write_on)
@@ -47,7 +50,7 @@ class AccessLog:
         """Write the remaining lines, as far as they are accepted now."""
         await cancel_and_wait(self._writing)
         await self._flush()
-        if lost := self._unwritten() + len(self._waiting):
+        if lost := self._unwritten() + len(self._waiting) + bool(self._begun):
             log.warning("access_lines_dropped", count=lost)
 
     async def _write_on(self) -> None:
@@ -65,45 +68,52 @@ class AccessLog:
             try:
                 await asyncio.to_thread(self._write, batch)
             except OSError as problem:
-                self._dropped += self._unwritten()
-                self._rest = []
+                self._give_up()
                 log.warning("access_log_failed", reason=problem.strerror or "it cannot be written")
             if self._dropped:
                 log.warning("access_lines_dropped", count=self._dropped)
                 self._dropped = 0
 
+    def _give_up(self) -> None:
+        """Drop what could not be written, except for the rest of its first line."""
+        if self._rest:
+            first, end, _ = self._rest[0].partition(b"\n")
+            self._begun = first + end
+            self._dropped += self._unwritten() - 1
+            self._rest = []
+
     def _unwritten(self) -> int:
         return sum(piece.count(b"\n") for piece in self._rest)
 
     def _write(self, batch: list[bytes]) -> None:
-        self._rest += pieces(batch, PIPE_BYTES)
+        self._rest += pieces([self._begun, *batch], PIPE_BYTES)
+        self._begun = b""
         if self._path is None:
-            self._rest = _write_out(sys.stdout.fileno(), self._rest)
+            _write_out(sys.stdout.fileno(), self._rest)
             return
         # O_NONBLOCK, because opening a pipe without a reader would wait for one. Readable by the
         # group for log shippers: a tool that is a program has a user and a group of its own.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
         descriptor = os.open(self._path, flags, 0o640)
         try:
-            self._rest = _write_out(descriptor, self._rest)
+            _write_out(descriptor, self._rest)
         finally:
             os.close(descriptor)
 
 
-def _write_out(descriptor: int, waiting: list[bytes]) -> list[bytes]:
-    """Write as much as is accepted without a long wait; return the rest.
+def _write_out(descriptor: int, waiting: list[bytes]) -> None:
+    """Write as much as is accepted without a long wait, and leave the rest in `waiting`.
 
     A reader that has stopped must hold up neither the end of the gateway nor its memory.
     """
     ready = select.poll()
     ready.register(descriptor, select.POLLOUT)
-    for number, piece in enumerate(waiting):
-        if not ready.poll(STUCK_SECONDS * 1000):
-            return waiting[number:]
-        taken = os.write(descriptor, piece)
-        if taken < len(piece):
-            return [piece[taken:], *waiting[number + 1 :]]
-    return []
+    while waiting and ready.poll(STUCK_SECONDS * 1000):
+        taken = os.write(descriptor, waiting[0])
+        if taken < len(waiting[0]):
+            waiting[0] = waiting[0][taken:]
+            return
+        del waiting[0]
 
 
 def pieces(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
