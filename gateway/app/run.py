@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -77,10 +78,18 @@ async def run_gateway(
 def _stop_signals(
     gateway: Gateway, live: LivePolicies, settings: Settings, ends_by: EndsBy
 ) -> asyncio.Event:
+    delay = 0.0
     # A worker has no delay: its supervisor has waited already, or the other workers go on serving.
-    delay = settings.shutdown_delay if gateway.base.worker is None else 0.0
+    if gateway.base.worker is None:
+        delay = settings.shutdown_delay
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, _say_single)
     reload = partial(live.reload, "SIGHUP")
     return stop_signals(reload, ends_by, delay=delay, announce_end=gateway.announce_end)
+
+
+def _say_single() -> None:
+    reason = "A single process has no workers to replace: restart it, or run it with --workers."
+    log.warning("rolling_restart_refused", reason=reason)
 
 
 def _watch(

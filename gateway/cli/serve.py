@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,7 @@ def serve(
     log_level: str,
 ) -> None:
     """Serve the data listener until SIGTERM or Ctrl-C; SIGHUP reloads the policies."""
+    _outlive_signals()
     keep_private()
     given = take(os.environ)
     if (tls_cert is None) != (tls_key is None):
@@ -215,6 +217,14 @@ def serve(
     )
     settings = with_hidden(settings, Path(given.shared) if given else None)
     _start(settings, workers, given)
+
+
+def _outlive_signals() -> None:
+    """Let the process not be ended by signals that it only handles once it serves, or, as a single
+    process or a worker, never."""
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        # Unlike SIG_IGN, this is not inherited by programs that are started from here.
+        signal.signal(number, lambda *_: None)
 
 
 def _start(settings: Settings, workers: int, given: Handover | None) -> None:

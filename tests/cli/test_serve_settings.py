@@ -20,7 +20,7 @@ from gateway.store.embedded.process import answers
 from gateway.store.embedded.server import embedded
 from gateway.store.state_dir import socket_path
 from tests.cli.commands import OTHER_MASTER, PEPPER, Commands, VaultCommands
-from tests.cli.serving import PATIENCE, refused, serving, start
+from tests.cli.serving import PATIENCE, Served, refused, serving, start
 
 POLICIES = "version: 1\nagents: {a: {upstream: 'http://127.0.0.1:9'}}\n"
 FREE = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
@@ -335,6 +335,33 @@ async def test_sighup_reloads_the_policies(folder: Path, settings: dict[str, str
     async with serving(folder=folder, settings=settings) as gateway:
         gateway.stop(signal.SIGHUP)
         assert (await gateway.event("policies_loaded"))["reason"] == "SIGHUP"
+        assert (await gateway.get("/readyz")).status == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+async def test_a_signal_that_comes_while_it_starts_does_not_end_it(
+    folder: Path, workers: str, number: signal.Signals
+) -> None:
+    """systemd takes an end by SIGHUP for one that was wanted, and starts nothing anew."""
+    settings = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
+    process = await start("serve", "--workers", workers, folder=folder, settings=settings)
+    starting = Served(process)
+    try:
+        await starting.event("embedded_store")
+        starting.stop(number)
+        await starting.event("listening")
+    finally:
+        starting.stop()
+        assert await starting.ends() == 0
+
+
+async def test_a_rolling_restart_of_a_single_process_is_refused_and_it_serves_on(
+    folder: Path, settings: dict[str, str]
+) -> None:
+    async with serving(folder=folder, settings=settings) as gateway:
+        gateway.stop(signal.SIGUSR2)
+        assert "restart it" in (await gateway.event("rolling_restart_refused"))["reason"]
         assert (await gateway.get("/readyz")).status == 200
 
 

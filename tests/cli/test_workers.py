@@ -389,6 +389,19 @@ async def test_sighup_reloads_the_policies_of_every_worker(
         assert all(map(alive, made.pids))
 
 
+async def test_workers_that_get_the_signals_of_their_supervisor_too_serve_on(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    """As with `systemctl kill`, which sends them to all processes."""
+    async with crew(workers=2, folder=tmp_path, settings=settings) as made:
+        for pid in made.pids:
+            os.kill(pid, signal.SIGUSR2)
+            # Handled after the other one.
+            os.kill(pid, signal.SIGHUP)
+            await made.served.event("policies_loaded")
+        assert all(map(alive, made.pids))
+
+
 async def test_what_keeps_all_workers_from_serving_is_said_once(
     settings: dict[str, str], tmp_path: Path
 ) -> None:

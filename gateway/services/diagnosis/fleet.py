@@ -22,7 +22,7 @@ def workers_found(workers: list[WorkerRecord]) -> Iterator[Finding]:
             "workers",
             Level.WRONG,
             f"The workers run different versions ({_shares(versions)}): bring all hosts to one, "
-            "and send SIGUSR2 to each 'gateway serve'.",
+            "and send SIGUSR2 to each 'gateway serve' that has workers, or restart it.",
         )
     revisions = Counter(worker.revision for worker in workers)
     if len(revisions) > 1:
