@@ -111,7 +111,7 @@ def check_signed(store: StoreSettings) -> None:
         raise OperationError(_UNSIGNABLE)
 
 
-async def _not_unsigned(*_: object) -> None:
+async def _not_unsigned(*_: object, **__: object) -> None:
     raise OperationError(_UNSIGNABLE)
 
 

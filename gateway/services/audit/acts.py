@@ -54,10 +54,13 @@ class Acts:
             ) from denied.__cause__
         self.done += 1 if decision == ALLOWED else -1
 
-    async def on_credential(self, event: Event, name: CredentialId, version: int) -> None:
-        """Record an act on one version of a credential."""
+    async def on_credential(
+        self, event: Event, name: CredentialId, version: int, code: str = ""
+    ) -> None:
+        """Record an act on one version of a credential. `code`: why one on record was not done."""
         named = (Named(str(name), version),)
-        await self.record(event, user=name.owner, credentials=named)
+        decision = DENIED if code else ALLOWED
+        await self.record(event, user=name.owner, credentials=named, decision=decision, code=code)
 
     async def not_done(self, event: Event, code: str, *, key_id: str, consumer: str) -> None:
         """Record that an act that is already on record was not done, and why. If this cannot be

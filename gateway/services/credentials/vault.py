@@ -1,8 +1,11 @@
 """Operators' acts on credentials: set, rotate, delete, list, rewrap. Values are never returned."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
+from typing import Protocol
 
 from gateway.crypto.envelope import (
     BrokenCredentialError,
@@ -19,7 +22,7 @@ from gateway.domain.credentials import (
     renewed,
     without_empty,
 )
-from gateway.domain.errors import MissingError, OperationError, UsageError
+from gateway.domain.errors import MissingError, OperationError, StoreError, UsageError
 from gateway.domain.nearest import nearest
 from gateway.domain.policies.mentions import unmet
 from gateway.domain.policies.problems import Problem
@@ -36,8 +39,13 @@ SAMPLE = 20
 IN_ONE_TURN = 100
 
 
-# Takes an act's event, such as `credential.set`, the credential, and the version that it makes.
-Record = Callable[[Event, CredentialId, int], Awaitable[None]]
+class Record(Protocol):
+    """Takes an act's event, such as `credential.set`, the credential, and the version that is made.
+    `code`: why an act that is on record was not done."""
+
+    async def __call__(
+        self, event: Event, name: CredentialId, version: int, code: str = ""
+    ) -> None: ...
 
 
 class State(StrEnum):
@@ -80,7 +88,8 @@ class Rewrapped:
 class Vault:
     """Every method raises StoreError if Redis cannot answer, OperationError if it refuses.
 
-    `record` is called before each act, which is not done if `record` raises.
+    `record` is called before each act, which is not done if `record` raises, and once more if
+    somebody else was faster.
     """
 
     def __init__(self, store: VaultStore, envelope: Envelope, record: Record) -> None:
@@ -100,8 +109,7 @@ class Vault:
         number = await self._next_number(wanted.id, before)
         fields = without_empty(wanted.type, wanted.current.fields)
         made = replace(wanted, current=Version(number, fields), previous=None, created_at=now)
-        await self._record("credential.set", made.id, number)
-        return await self._write(made, before, now)
+        return await self._write("credential.set", made, before, now)
 
     async def rotate(
         self,
@@ -128,14 +136,13 @@ class Vault:
             rotated_at=now,
         )
         _check(made)
-        await self._record("credential.rotate", name, current.number)
-        return await self._write(made, before, now)
+        return await self._write("credential.rotate", made, before, now)
 
     async def delete(self, name: CredentialId) -> None:
         record = await self._read(name)
         version = latest_version(record)
-        await self._record("credential.delete", name, version)
-        if not await self._store.delete(name, record, version):
+        delete = partial(self._store.delete, name, record, version)
+        if not await self._act("credential.delete", name, version, delete):
             # If somebody else deleted it, this raises MissingError.
             await self._read(name)
             raise _changed(name)
@@ -204,9 +211,9 @@ class Vault:
             previous = opened.previous_at(now)
             if master_ids(record) == {self._envelope.keys.ids[0]} and previous is opened.previous:
                 return Rewrapped(name, "already")
-            await self._record("credential.rewrap", name, opened.current.number)
             sealed = self._envelope.seal(replace(opened, previous=previous))
-            if await self._store.put(name, sealed, record):
+            put = partial(self._store.put, name, sealed, record)
+            if await self._act("credential.rewrap", name, opened.current.number, put):
                 return Rewrapped(name, "rewrapped")
         return Rewrapped(
             name, "refused", f"Credential '{name}' changes all the time: run it again."
@@ -234,9 +241,24 @@ class Vault:
         (gone,) = await self._store.last_versions([name])
         return (gone or 0) + 1
 
-    async def _write(self, made: Credential, before: bytes | None, now: int) -> CredentialView:
+    async def _act(
+        self, event: str, name: CredentialId, version: int, work: Callable[[], Awaitable[bool]]
+    ) -> bool:
+        """Record an act and do it; False if somebody else has written meanwhile."""
+        await self._record(event, name, version)
+        done = await work()
+        if not done:
+            # If this cannot be written, nothing changes.
+            with suppress(StoreError):
+                await self._record(event, name, version, "changed")
+        return done
+
+    async def _write(
+        self, event: str, made: Credential, before: bytes | None, now: int
+    ) -> CredentialView:
         record = self._envelope.seal(made)
-        if not await self._store.put(made.id, record, before):
+        put = partial(self._store.put, made.id, record, before)
+        if not await self._act(event, made.id, made.current.number, put):
             raise _changed(made.id)
         return self._view(made.id, record, now)
 

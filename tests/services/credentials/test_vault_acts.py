@@ -29,7 +29,8 @@ class Place:
         self.envelope = Envelope(MasterKeys((NEW, OLD)))
         self.vault = Vault(self.store, self.envelope, self._record)
 
-    async def _record(self, event: str, name: CredentialId, version: int) -> None:
+    async def _record(self, event: str, name: CredentialId, version: int, code: str = "") -> None:
+        assert not code
         if self.broken:
             raise StoreError("The disk is full.")
         self.seen.append((event, name, version, await self.store.get(NAME)))
@@ -173,8 +174,13 @@ async def test_a_change_that_somebody_else_made_meanwhile_is_not_written_over(
 ) -> None:
     theirs = b""
 
-    async def write_theirs(event: str, name: CredentialId, version: int) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def write_theirs(event: str, name: CredentialId, version: int, code: str = "") -> None:
         nonlocal theirs
+        told.append((event, code))
+        if code:
+            raise StoreError("Nobody has to know of this.")
         theirs = place.envelope.seal(
             replace(CRM, current=Version(version, {**FIELDS, "password": "t"}))
         )
@@ -185,6 +191,7 @@ async def test_a_change_that_somebody_else_made_meanwhile_is_not_written_over(
         with pytest.raises(OperationError, match="Somebody else"):
             await ACTS[verb][0](vault)
         assert await place.store.get(NAME) == theirs
+        assert told[-2:] == [(f"credential.{verb}", ""), (f"credential.{verb}", "changed")]
 
 
 async def test_a_name_that_was_mistyped_is_told_with_the_one_that_was_meant(place: Place) -> None:
@@ -208,7 +215,7 @@ async def test_nobody_is_told_of_a_credential_of_somebody_else(place: Place) -> 
 
 
 async def test_what_somebody_else_deleted_meanwhile_is_missing(place: Place) -> None:
-    async def delete_it(event: str, name: CredentialId, version: int) -> None:
+    async def delete_it(event: str, name: CredentialId, version: int, code: str = "") -> None:
         await place.store.delete(name, await place.store.get(name) or b"", version)
 
     with pytest.raises(MissingError):
@@ -229,7 +236,9 @@ async def test_a_rewrap_leaves_what_is_under_the_newest_key_and_drops_what_has_e
 async def test_a_rewrap_beside_a_rotation_keeps_what_was_rotated(place: Place) -> None:
     begun: list[str] = []
 
-    async def rotate_meanwhile(event: str, name: CredentialId, version: int) -> None:
+    async def rotate_meanwhile(
+        event: str, name: CredentialId, version: int, code: str = ""
+    ) -> None:
         if not begun:
             begun.append(event)
             await place.vault.rotate(name, {"password": "q"}, 60)
