@@ -44,10 +44,14 @@ class Certificate:
         """OperationError if the files cannot be used."""
         self._files = files
         self._stamps = stamps(files.cert, files.key)
+        self._refused = self._stamps
         self.context = server_context(files.cert, files.key)
 
     def renew(self) -> None:
-        """Load the files if they have changed; an invalid pair leaves the previous one in use."""
+        """Load the files if they have changed; an invalid pair leaves the previous one in use.
+
+        It is tried again: what kept it from being read, such as a want of files, may be over.
+        """
         now = stamps(self._files.cert, self._files.key)
         if now == self._stamps:
             return
@@ -56,10 +60,12 @@ class Certificate:
             # certificate would be ranked behind the old ECDSA one.
             self.context = server_context(self._files.cert, self._files.key)
         except OperationError as problem:
-            log.warning("certificate_refused", reason=str(problem))
+            if now != self._refused:
+                log.warning("certificate_refused", reason=str(problem))
+            self._refused = now
         else:
             log.info("certificate_renewed", cert=self._files.cert)
-        self._stamps = now
+            self._stamps = now
 
     async def watch(self) -> None:
         """Renew forever."""

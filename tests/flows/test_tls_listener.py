@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 import trustme
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import ListenerLimits, ServerTls, StoreSettings
 from gateway.server import Certificate
 from tests.flows.world import World, new_world
+from tests.starved import no_more_files
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +141,30 @@ async def test_half_a_pair_leaves_the_good_one_in_use(
     kept = Path(files.cert).read_bytes()
     issue(authority, files, "renewed.test")
     Path(files.cert).write_bytes(kept)
+    with capture_logs() as told:
+        certificate.renew()
+        certificate.renew()
+    assert [one["event"] for one in told] == ["certificate_refused"]
+    assert await shown_by(certificate, authority) == "localhost"
+
+
+async def test_a_pair_for_which_no_file_was_left_is_in_use_once_it_can_be_read(
+    authority: trustme.CA, files: ServerTls
+) -> None:
+    """Nothing tried it again: the certificate before was shown beyond its end."""
+    certificate = Certificate(files)
+    issue(authority, files, "renewed.test")
+    with no_more_files():
+        certificate.renew()
     certificate.renew()
+    assert await shown_by(certificate, authority) == "renewed.test"
+
+
+async def shown_by(certificate: Certificate, authority: trustme.CA) -> str:
     server, caller = socket.socketpair()
     handshake = asyncio.to_thread(_handshake, certificate.context, server)
     name, _ = await asyncio.gather(asyncio.to_thread(_ask, trusting(authority), caller), handshake)
-    assert name == "localhost"
+    return name
 
 
 def _handshake(context: ssl.SSLContext, sock: socket.socket) -> None:
@@ -152,6 +173,7 @@ def _handshake(context: ssl.SSLContext, sock: socket.socket) -> None:
 
 
 def _ask(context: ssl.SSLContext, sock: socket.socket) -> str:
+    context.check_hostname = False
     with context.wrap_socket(sock, server_hostname="localhost") as secured:
         certificate = secured.getpeercert()
     assert certificate is not None
