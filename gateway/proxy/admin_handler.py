@@ -4,7 +4,14 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from gateway.domain.errors import Code, Denied, OperationError, StoreError, bad_request
+from gateway.domain.errors import (
+    Code,
+    Denied,
+    OperationError,
+    StoreError,
+    bad_request,
+    scope_denied,
+)
 from gateway.domain.keys.scopes import Scope
 from gateway.domain.policies.addresses import is_loopback
 from gateway.domain.policies.snapshot import Policies
@@ -19,7 +26,7 @@ from gateway.proxy.ids import Ids
 from gateway.proxy.uploads import read_whole
 from gateway.services.admin_request import AdminRequest, AnswerAdmin
 from gateway.services.admission.admit import Gatekeeper
-from gateway.services.admission.locate import Located, check_reading
+from gateway.services.admission.locate import check_reading
 from gateway.services.admission.passage import Identity
 from gateway.services.audit.acts import asked_by
 from gateway.services.telemetry.traffic import CONTENT_TYPE
@@ -90,13 +97,9 @@ class AdminHandler:
 
     async def _show_metrics(self, exchange: Exchange, head: RequestHead) -> None:
         if not self._keyless:
-            policies = self._policies()
-            address = exchange.address(head, policies)
-            caller = await self._gatekeeper.identify(head, policies, address)
-            required = MAY_ALL if caller.grants.allow(MAY_ALL) else MAY_READ
-            located = Located(None, b"", required=required)
-            passage = await self._gatekeeper.admit(head, located, policies, address)
-            self._gatekeeper.release(passage)
+            grants = (await self._identify(head, exchange)).grants
+            if not (grants.allow(MAY_READ) or grants.allow(MAY_ALL)):
+                raise scope_denied("gateway/read")
         check_reading(head)
         headers = (("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store"))
         exchange.reply(Reply(200, headers, self._metrics()))
