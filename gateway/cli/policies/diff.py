@@ -27,7 +27,7 @@ _COLUMNS = ("CONSUMER", "PLAN", "KEYS", "SUCH AS", "LOSE", "GAIN", "LIMITS")
 
 @command(
     "gateway policy diff /etc/gateway/policies policies/",
-    "gateway policy diff policies/ new/ --fail-on-loss && mv new/* policies/",
+    "gateway policy diff current next --fail-on-loss && mv -T next current",
     "gateway policy diff - policies/ --json",
     name="diff",
 )

@@ -105,7 +105,9 @@ class AgentSection(Section):
 class LimitsSection(Section):
     rate: RateText | None = Field(default=None, description="Steady requests a s, m, h or d.")
     burst: Count | None = Field(default=None, description="Most at once. Default: rate's number.")
-    quota: Quotas = Field(default=(), description="Requests in a calendar window in UTC.")
+    quota: Quotas = Field(
+        default=(), description="Requests a calendar s, m, h, d or month in UTC, such as 10000/d."
+    )
     concurrency: Count | None = Field(default=None, description="Requests under way at a time.")
 
     @model_validator(mode="after")
@@ -119,7 +121,7 @@ class PlanSection(LimitsSection):
     """Named limits, for any number of keys; each key has counters of its own."""
 
     tokens: TokenQuotas = Field(
-        default=(), description="Tokens of models in a calendar window in UTC."
+        default=(), description="Tokens of models, such as 100000/d, as 'quota'."
     )
     agents: dict[Name, LimitsSection] = Field(
         default={}, description="Further limits at single agents, counted besides."
