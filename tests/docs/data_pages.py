@@ -30,6 +30,7 @@ begun, a failure cuts the connection: a cut answer never looks whole.
 METRICS = """\
 `/metrics` on the admin listener, for Prometheus: the sum over all workers, whichever answers. No
 label holds what a caller sent. `process_…` describe one process; only a single worker has them.
+`gateway_tasks` and `gateway_policies_revision` are told of each of several workers (`pid`, from 0).
 
 """
 POLICIES = """\
