@@ -171,6 +171,14 @@ async def test_an_event_is_there_before_the_next_one_is_made(front: Front, agent
         await process.wait()
 
 
+async def test_what_opens_a_users_link_is_in_no_log(front: Front) -> None:
+    token = "T0ken" * 6
+    for path in (f"/connect/{token}", f"/connect/%54{token[1:]}?x", "/livez"):
+        await front.asked(path)
+    written = [file.read_text() for file in front.folder.rglob("*.log")]
+    assert token not in "".join(written)
+
+
 async def test_a_websocket_passes(front: Front) -> None:
     context = ssl.create_default_context(cafile=str(front.folder / "ca.pem"))
     headers = {"Authorization": f"Bearer {front.key.text}"}
