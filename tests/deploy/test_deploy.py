@@ -128,6 +128,16 @@ def test_a_pod_that_ends_is_sent_no_connections_any_more_once_it_takes_none() ->
     assert delay + drain + 10 <= pod["terminationGracePeriodSeconds"]
 
 
+def test_the_secrets_of_a_pod_are_open_to_its_gateway_alone() -> None:
+    made = objects((KUBERNETES / "base" / "gateway.yaml").read_text())
+    (deployment,) = (one for one in made if one["kind"] == "Deployment")
+    spec: Any = deployment["spec"]
+    pod = spec["template"]["spec"]
+    (mode,) = (one["secret"].get("defaultMode", 0o644) for one in pod["volumes"] if "secret" in one)
+    assert mode == 0o440, "gateway doctor calls wrong what others may read"
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+
+
 def test_the_policies_of_the_example_are_good() -> None:
     text = (KUBERNETES / "base" / "policies.yaml").read_bytes()
     assert read_policies({"policies.yaml": text}).problems == ()
