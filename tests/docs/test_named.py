@@ -1,16 +1,20 @@
-"""Files, tests and targets that the documentation names are there."""
+"""Files, tests, targets, settings and metrics that the documentation names are there."""
 
 import re
 
 import pytest
 
 from tests.docs.blocks import PAGES, REPOSITORY
+from tests.docs.reference import page as reference
 
 # A folder ends with '/': without it, it might be a scope.
 _PATH = re.compile(
     r"`((?:tests|gateway|deploy|examples|bench)/(?:[\w./-]*(?:\.\w+|/))?)(?:::(\w+))?`"
 )
 _TARGET = re.compile(r"`make ([a-z-]+)")
+_SETTING = re.compile(r"\bGATEWAY_[A-Z_]*[A-Z]\b")
+_METRIC = re.compile(r"`(gateway_[a-z_]+)")
+_OF_KUBERNETES = {"GATEWAY_PORT"}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -23,3 +27,11 @@ def test_what_a_page_names_is_there(page: str) -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     for target in _TARGET.findall(text):
         assert f"\n{target}:" in makefile, target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_settings_and_metrics_that_a_page_names_are_there(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    settings = set(_SETTING.findall(reference("settings"))) | _OF_KUBERNETES
+    assert set(_SETTING.findall(text)) <= settings
+    assert set(_METRIC.findall(text)) <= set(_METRIC.findall(reference("metrics")))
