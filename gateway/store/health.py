@@ -8,9 +8,8 @@ from statistics import median
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from gateway.store.commands import ask_all
+from gateway.store.commands import as_answer, ask_all, value_or_none
 from gateway.store.connections.cluster import masters
 from gateway.store.connections.connect import judge
 from gateway.store.connections.failures import translated
@@ -120,13 +119,14 @@ async def _measured(client: Redis, clock: Callable[[], float]) -> tuple[float, f
 
 
 async def hashless(client: Redis, prefix: str) -> list[str]:
-    """Return names of key records that hold no hash: they are nobody's key."""
+    """Return names of key records that hold no hash: they are nobody's key. StoreError if this
+    login may not look at them."""
     found: set[str] = set()
     async for names in scan(client, f"{prefix}key:*"):
         lengths = await ask_all(client, [("HSTRLEN", name, "hash") for name in names])
         # Asked last: a record that was deleted meanwhile must not count as one without a hash.
         there = await ask_all(client, [("EXISTS", name) for name in names])
         for name, length, exists in zip(names, lengths, there, strict=True):
-            if exists and (isinstance(length, ResponseError) or not length):
+            if as_answer(exists) and not value_or_none(length):
                 found.add(name.decode(errors="replace"))
     return sorted(found)

@@ -56,6 +56,15 @@ async def test_doctor_says_where_a_login_may_not_look_at_the_vault(guarded: Guar
     assert "ok     vault     1 credential in the vault." in ended.out
 
 
+async def test_doctor_calls_no_record_empty_at_which_its_login_may_not_look(
+    guarded: Guarded,
+) -> None:
+    await asyncio.to_thread(guarded.commands("operator").create, "--scope", "agents/a")
+    ended = await guarded.run("gateway", "doctor")
+    assert "warn   keys      The records of keys were not looked at" in ended.out
+    assert "without a hash" not in ended.out
+
+
 async def test_two_logins_look_after_users(guarded: Guarded) -> None:
     operator = VaultCommands(guarded.settings("operator"), guarded.folder)
     both = {"GATEWAY_VAULT_REDIS_URL": guarded.settings("vault").url or ""}

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.workers import WorkerRecord
 from gateway.services.diagnosis.findings import Finding, Level
-from gateway.services.diagnosis.fleet import records_found, workers_found
+from gateway.services.diagnosis.fleet import records_found, records_unseen, workers_found
 from gateway.services.diagnosis.redis import redis_found
 from gateway.store.health import hashless, health
 from gateway.store.workers import WorkerStore
@@ -34,12 +34,17 @@ async def diagnose(client: Redis, prefix: str, clock: Callable[[], float] = time
     try:
         nodes = await health(client, clock)
         workers = await WorkerStore(client, prefix).all()
-        nobodys = await hashless(client, prefix)
     except (StoreError, OperationError) as problem:
         finding = Finding("redis", Level.WRONG, _with_advice(problem))
         return Diagnosis((finding,), answered=False)
-    findings = (*redis_found(nodes), *workers_found(workers), records_found(nobodys))
-    return Diagnosis(findings, tuple(workers), tuple(nobodys))
+    nobodys: tuple[str, ...] = ()
+    try:
+        nobodys = tuple(await hashless(client, prefix))
+        records = records_found(nobodys)
+    except StoreError as problem:
+        records = records_unseen(str(problem))
+    findings = (*redis_found(nodes), *workers_found(workers), records)
+    return Diagnosis(findings, tuple(workers), nobodys)
 
 
 def _with_advice(problem: Exception) -> str:

@@ -1,7 +1,7 @@
 """The workers: whether they agree with each other. And records that belong to no key."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gateway.domain.units import counted
 from gateway.domain.workers import WorkerRecord
@@ -34,7 +34,7 @@ def workers_found(workers: list[WorkerRecord]) -> Iterator[Finding]:
         )
 
 
-def records_found(hashless: list[str]) -> Finding:
+def records_found(hashless: Sequence[str]) -> Finding:
     if not hashless:
         return Finding("keys", Level.OK, "Every record of a key has its hash.")
     return Finding(
@@ -42,6 +42,13 @@ def records_found(hashless: list[str]) -> Finding:
         Level.WRONG,
         f"{counted(len(hashless), 'record')} without a hash, no key's ({some(hashless)}): look for "
         "the id that was meant with 'gateway keys list', then DEL them.",
+    )
+
+
+def records_unseen(reason: str) -> Finding:
+    advice = "give --redis with a login that may read them, such as 'viewer' or 'operator'."
+    return Finding(
+        "keys", Level.WARN, f"The records of keys were not looked at ({reason}): {advice}"
     )
 
 
