@@ -1,6 +1,7 @@
 """Files, tests, targets, settings and metrics that the documentation names are there."""
 
 import re
+import tomllib
 
 import pytest
 
@@ -35,3 +36,11 @@ def test_settings_and_metrics_that_a_page_names_are_there(page: str) -> None:
     settings = set(_SETTING.findall(reference("settings"))) | _OF_KUBERNETES
     assert set(_SETTING.findall(text)) <= settings
     assert set(_METRIC.findall(text)) <= set(_METRIC.findall(reference("metrics")))
+
+
+def test_every_part_that_others_wrote_is_told_with_its_reason() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = (parts for name, parts in project["optional-dependencies"].items() if name != "test")
+    parts = [re.split(r"[<>=;]", part)[0] for part in sum(extras, project["dependencies"])]
+    told = (REPOSITORY / "docs/decisions/0001-parts.md").read_text().lower()
+    assert [part for part in parts if part not in told] == []
