@@ -242,7 +242,7 @@ class Vault:
         return (gone or 0) + 1
 
     async def _act(
-        self, event: str, name: CredentialId, version: int, work: Callable[[], Awaitable[bool]]
+        self, event: Event, name: CredentialId, version: int, work: Callable[[], Awaitable[bool]]
     ) -> bool:
         """Record an act and do it; False if somebody else has written meanwhile."""
         await self._record(event, name, version)
@@ -254,7 +254,7 @@ class Vault:
         return done
 
     async def _write(
-        self, event: str, made: Credential, before: bytes | None, now: int
+        self, event: Event, made: Credential, before: bytes | None, now: int
     ) -> CredentialView:
         record = self._envelope.seal(made)
         put = partial(self._store.put, made.id, record, before)
