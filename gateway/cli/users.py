@@ -110,7 +110,7 @@ def unlink(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove a user's credentials, and end the user's open links."""
+    """End a user's open links, and remove the user's credentials."""
     check_user(user)
     if links_only and credentials is not None:
         raise UsageError("--links-only keeps all credentials: leave out --credentials.")
@@ -136,8 +136,9 @@ def unlink(
         known.update(await links.waiting())
         return ended
 
-    removed = [] if links_only else with_vault(store, remove)
+    # First the links: through one that is open, a credential could come that is not removed.
     ended = _with_links(store, end)
+    removed = [] if links_only else with_vault(store, remove)
     if as_json:
         print_json({"user": user, "removed": removed, "links_ended": ended})
     else:

@@ -1,5 +1,6 @@
 """`gateway users`: links for users, and what they have brought."""
 
+import json
 import platform
 from pathlib import Path
 
@@ -44,6 +45,18 @@ def test_a_link_is_made_listed_and_ended_with_its_user(vault: Users) -> None:
     assert vault.users("list", "--json").json == {"users": []}
     empty = vault.users("list")
     assert (empty.out, "'gateway users link'" in empty.said) == ("", True)
+
+
+def test_links_are_ended_before_the_credentials_are_removed_that_came_through_them(
+    vault: Users,
+) -> None:
+    """One that came through a link between the two stayed, and the user was said to be unlinked."""
+    vault.set("user/alice/github", "a-value-of-alice")
+    vault.users("link", "alice", "--credentials", "github")
+    vault.users("unlink", "alice", "--yes")
+    told = vault.gateway("audit", "tail", "--json", "--user", "alice").out.splitlines()
+    events = [json.loads(line)["event"] for line in told]
+    assert events[-2:] == ["user.unlink", "credential.delete"]
 
 
 def test_links_are_ended_without_the_credentials_that_the_user_has_brought(vault: Users) -> None:
