@@ -1,6 +1,7 @@
 """Fixtures that every test may use: a real server of its own for each worker."""
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -31,12 +32,29 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     _keep_bytecode()
     _hear_interrupts()
+    _import_no_grammars()
     # No test fails because the machine is busy.
     unhurried = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
     settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
     settings.load_profile("unhurried")
     if config.getoption("numprocesses") and not hasattr(config, "workerinput"):
         forks.share()
+
+
+def pytest_collectstart() -> None:
+    """What tests are made of stays: to look through it again and again frees nothing."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
+
+
+def _import_no_grammars() -> None:
+    """jsonschema would build 38 of them, for addresses in all scripts, because what makes the bill
+    of materials brings their package along: 1.5 s of each worker."""
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 
 def _keep_bytecode() -> None:
