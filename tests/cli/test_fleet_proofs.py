@@ -19,7 +19,7 @@ from tests.flows.many_keys import many_keys
 from tests.flows.wrong_keys import unknown, wrong
 
 OLD, NEW = b"o" * 32, b"n" * 32
-WORKERS, KEYS = 4, 1000
+WORKERS, KEYS = 4, 200
 
 
 @pytest.fixture
