@@ -305,15 +305,18 @@ async def test_a_credential_that_comes_in_time_is_waited_for(
 
 async def test_it_says_what_it_waits_for_and_for_how_long(pulling: Pulling, tmp_path: Path) -> None:
     await gone(pulling, "openai_key")
-    arguments = ("--env", "A=openai_key", "--wait", "5s", "--", "echo", "ran")
-    for settings, reason in (
-        ({}, "There is no credential 'openai_key'."),
-        ({"GATEWAY_URL": "http://127.0.0.1:1"}, "The credentials were not fetched yet: "),
-    ):
+
+    async def says(reason: str, **settings: str) -> None:
+        arguments = ("--env", "A=openai_key", "--wait", "5s", "--", "echo", "ran")
         async with running(pulling, tmp_path, *arguments, **settings) as run:
             code, said = await run.ends()
         assert code == 1 and said.startswith(f"gateway: Waiting up to 5 s. {reason}")
         assert said.count("\n") == 2 and "ran" not in said
+
+    await asyncio.gather(
+        says("There is no credential 'openai_key'."),
+        says("The credentials were not fetched yet: ", GATEWAY_URL="http://127.0.0.1:1"),
+    )
 
 
 async def test_without_a_wait_the_gateway_is_asked_once(pulling: Pulling, tmp_path: Path) -> None:

@@ -280,11 +280,22 @@ async def test_a_gateway_whose_log_nobody_takes_goes_on(
         assert await served.ends() == 0
 
 
-@pytest.mark.parametrize("signals", [1, 2])
 async def test_a_thread_that_never_ends_keeps_no_gateway_from_its_end(
-    settings: dict[str, str], tmp_path: Path, signals: int
+    settings: dict[str, str], tmp_path: Path
 ) -> None:
     """One that a disk holds up, or of an own hook."""
+
+    async def ends(signals: int) -> None:
+        how = {"folder": tmp_path, "settings": settings, "anew": True}
+        async with serving("--drain", "0s", **how) as gateway:
+            gateway.stop()
+            if signals == 2:
+                await asyncio.sleep(REPEAT_SECONDS + 0.2)
+                gateway.stop()
+            async with asyncio.timeout(END_SECONDS if signals == 2 else PATIENCE):
+                assert await gateway.ends() == 1
+            assert gateway.events[-1]["event"] == "ended_unfinished"
+
     (tmp_path / "hanging.py").write_text(
         "import threading, time\n"
         "threading.Thread(target=time.sleep, args=(600,)).start()\n"
@@ -295,14 +306,9 @@ async def test_a_thread_that_never_ends_keeps_no_gateway_from_its_end(
         "hooks: {before: ['hanging:look']}}}\n"
     )
     settings["PYTHONPATH"] = f"{REPOSITORY}:{tmp_path}"
-    async with serving("--drain", "0s", folder=tmp_path, settings=settings, anew=True) as gateway:
-        gateway.stop()
-        if signals == 2:
-            await asyncio.sleep(REPEAT_SECONDS + 0.2)
-            gateway.stop()
-        async with asyncio.timeout(END_SECONDS if signals == 2 else PATIENCE):
-            assert await gateway.ends() == 1
-        assert gateway.events[-1]["event"] == "ended_unfinished"
+    async with asyncio.TaskGroup() as both:
+        both.create_task(ends(signals=1))
+        both.create_task(ends(signals=2))
 
 
 def test_what_has_no_thread_for_it_ends_in_time_too() -> None:

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError, ResponseError
 from structlog.testing import capture_logs
 
 from gateway.domain.errors import OperationError
+from gateway.store.embedded import process
 from gateway.store.embedded.engine import Engine
 from gateway.store.embedded.process import answers
 from gateway.store.embedded.server import embedded
@@ -260,9 +261,11 @@ async def test_a_server_that_died_is_started_as_soon_as_that_is_possible(
 
 
 async def test_a_server_that_can_write_nothing_is_found_all_the_same(
-    state: Path, engine: Engine
+    state: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is wrong with it is then what each command says, and not that nobody answers."""
+    # It does not end while it cannot write.
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.5)
     async with embedded(state, engine) as socket, client(socket) as redis:
         (state / "store" / "dump.rdb" / "in-its-way").mkdir(parents=True)
         await redis.config_set("save", "3600 1")
