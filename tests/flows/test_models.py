@@ -7,7 +7,6 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
-import anthropic
 import openai
 import pytest
 from aiohttp import web
@@ -146,6 +145,9 @@ async def test_streams_and_embeddings_pass_too(chat: openai.AsyncOpenAI) -> None
 async def test_anthropics_client_calls_its_own_dialect(
     world: World, key: Key, two: Backend
 ) -> None:
+    # Not above: it takes a second and more to import, of each worker of the tests.
+    import anthropic
+
     url = f"{world.url}/models/anthropic"
     async with anthropic.AsyncAnthropic(api_key=key.text, base_url=url, max_retries=0) as client:
         raw = await client.messages.with_raw_response.create(

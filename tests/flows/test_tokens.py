@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import anthropic
 import openai
 import pytest
 from aiohttp import web
@@ -247,6 +246,9 @@ async def test_a_caller_who_asks_for_the_usage_of_a_stream_gets_it(
 async def test_anthropics_messages_are_counted_with_what_came_from_the_cache(
     world: World, key: Key, talker: Talker, stream: bool
 ) -> None:
+    # Not above: it takes a second and more to import, of each worker of the tests.
+    import anthropic
+
     async with anthropic.AsyncAnthropic(
         api_key=key.text, base_url=f"{world.url}/models/anthropic", max_retries=0
     ) as client:
