@@ -144,7 +144,7 @@ async def test_small_events_for_callers_that_do_not_read_are_not_kept_in_memory(
     async with new_world(store, client) as world, agent_that(drip) as upstream:
         world.serve(world.agent(upstream=upstream))
         data = await request_of(world, "GET /agents/echo/x")
-        deaf = [socket.create_connection(world.address) for _ in range(10)]
+        deaf = [socket.create_connection(world.address) for _ in range(3)]
         for one in deaf:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             one.sendall(data)
@@ -155,7 +155,7 @@ async def test_small_events_for_callers_that_do_not_read_are_not_kept_in_memory(
                 before = sent
                 await asyncio.sleep(0.3)
         held = [c.transport.get_write_buffer_size() for c in connections if c.transport]
-        assert len(held) == 10
+        assert len(held) == 3
         assert min(held) > 0, "it was the reading that was missing"
         assert max(held) < 256 * KIBIBYTE
         for one in deaf:
