@@ -32,7 +32,7 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_configure(config: pytest.Config) -> None:
     _keep_bytecode()
     _hear_interrupts()
-    _import_no_grammars()
+    forks.import_no_grammars()
     # No test fails because the machine is busy.
     unhurried = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
     settings.register_profile("unhurried", deadline=None, suppress_health_check=unhurried)
@@ -49,12 +49,6 @@ def pytest_collectstart() -> None:
 def pytest_collection_finish() -> None:
     gc.enable()
     gc.freeze()
-
-
-def _import_no_grammars() -> None:
-    """jsonschema would build 38 of them, for addresses in all scripts, because what makes the bill
-    of materials brings their package along: 1.5 s of each worker."""
-    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 
 def _keep_bytecode() -> None:

@@ -173,12 +173,19 @@ def _serve() -> None:
 @cache
 def _import_all() -> None:
     """Once somebody asks, since many runs of a few tests never do."""
+    import_no_grammars()
     for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
     # What is never looked at again is not copied for each command either.
     gc.collect()
     gc.freeze()
+
+
+def import_no_grammars() -> None:
+    """jsonschema would build 38 of them, for addresses in all scripts: 1.5 s of each process. What
+    makes the bill of materials brings their package along; no gateway is installed with it."""
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 
 def _answer(asked: socket.socket) -> NoReturn:
