@@ -1,16 +1,19 @@
 """How commands and groups of commands are declared."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
+from gateway.domain.keys.key import masked
+
 
 class Command(click.Command):
-    """A command that refuses a second value for an option that holds one.
+    """A command that refuses a second value for an option that holds one, and a key for a path.
 
     click silently takes the last one: `keys revoke --consumer a --consumer b` would leave the keys
-    of `a` alive.
+    of `a` alive. And a key that is pasted by mistake would be in logs, or the name of a new file.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -18,7 +21,13 @@ class Command(click.Command):
         for option in dict.fromkeys(given):
             if _holds_one_value(option) and given.count(option) > 1:
                 ctx.fail(f"{option.opts[0]} is given more than once, and holds one value.")
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            path = ctx.params.get(parameter.name or "")
+            if isinstance(path, Path) and masked(str(path)) != str(path):
+                hint = parameter.get_error_hint(ctx)
+                ctx.fail(f"There is a whole key in {hint}, where a path belongs.")
+        return rest
 
 
 def command(

@@ -12,6 +12,8 @@ import pytest
 
 from gateway import __version__
 from gateway.cli.main import root
+from gateway.crypto.draw import draw
+from gateway.domain.keys.key import ID_LENGTH, compose
 from tests.cli import forks
 from tests.cli.commands import COMMAND, Ended
 
@@ -236,3 +238,28 @@ def test_whoever_stops_a_command_while_it_loads_sees_no_traceback(tmp_path: Path
         timeout=60,
     )
     assert (ended.returncode, ended.stderr) == (130, "")
+
+
+PATHS = [
+    (name, parameter)
+    for name, command in COMMANDS.items()
+    for parameter in command.params
+    # What has to exist is refused before that, with the key masked as in every error.
+    if isinstance(parameter.type, click.Path) and not parameter.type.exists
+]
+
+
+@pytest.mark.parametrize(("name", "parameter"), PATHS)
+def test_a_key_that_is_pasted_in_place_of_a_path_is_not_repeated(
+    name: str, parameter: click.Parameter
+) -> None:
+    """The name of a file or directory would stand in logs, and be there for all to list."""
+    key = compose("live", draw(12), draw(32)).text
+    others = [one for one in COMMANDS[name].params if one.required and one is not parameter]
+    values = {one: next(iter(getattr(one.type, "choices", ["x" * ID_LENGTH]))) for one in others}
+    words: list[str] = []
+    for one, value in {**values, parameter: f"./{key}"}.items():
+        words += [value] if isinstance(one, click.Argument) else [one.opts[0], value]
+    with pytest.raises(click.UsageError, match="There is a whole key in") as refused:
+        COMMANDS[name].make_context(name, words)
+    assert key not in refused.value.format_message()
