@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -434,6 +435,8 @@ def test_an_anchor_that_the_records_do_not_reach_any_more_is_not_replaced(
     assert refused.code == 1 and refused.is_one_sentence()
     assert "the anchor has number 2" in refused.said and "is left as it was" in refused.said
     assert path.read_text() == before
+    (command,) = re.findall(r"See 'gateway (.+?)'", refused.said)
+    assert vault.gateway(*command.split()).code == 1, "it shows the same"
     path.write_text("no anchor, but a file that somebody needs")
     assert vault.gateway(*again).code == 1 and "somebody needs" in path.read_text()
 

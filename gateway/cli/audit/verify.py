@@ -131,9 +131,10 @@ def anchor(
     if not verdict.signed:
         raise OperationError("No master key is given: an anchor that nobody signed proves nothing.")
     if verdict.bad is not None:
+        against = "" if before is None else f" --anchor {before}"
         kept = "" if before is None else f" {before} is left as it was."
         raise OperationError(
-            f"{verdict.bad} is bad: {verdict.reason}. See 'gateway audit verify'.{kept}"
+            f"{verdict.bad} is bad: {verdict.reason}. See 'gateway audit verify{against}'.{kept}"
         )
     if out is None:
         click.echo(text)
