@@ -97,7 +97,8 @@ async def export(backend: Backend, call: Call) -> Answer:
     """Export audit records, oldest first, one JSON object a line."""
     query: ExportQuery = call.query
     now = int(backend.clock())
-    since, until = since_second(query.since, now), until_second(query.until, now)
+    since = since_second(query.since, now)
+    until = until_second(query.until, since, now)
     lines = await backend.audit_readers.export(query.filters, since, until, _may_read(call))
     named = ("Content-Disposition", 'attachment; filename="audit.jsonl"')
     return Answer(pieces=lines, media=LINES, headers=(named,))

@@ -19,9 +19,12 @@ def since_second(since: str, now: int) -> int:
     return _parsed("since", expiry.parse_since, since, now) if since else 0
 
 
-def until_second(until: str, now: int) -> int | None:
-    """Return the Unix second that it names; None if it is empty."""
-    return _parsed("until", expiry.parse_until, until, now) if until else None
+def until_second(until: str, since: int, now: int) -> int | None:
+    """Return the Unix second that it names, which is not before `since`; None if it is empty."""
+    second = _parsed("until", expiry.parse_until, until, now) if until else None
+    if second is not None and second < since:
+        raise bad_field("until", "this is a time before 'since': nothing can be in between")
+    return second
 
 
 def _parsed(field: str, parse: Callable[[str, int], T], text: str, now: int) -> T:

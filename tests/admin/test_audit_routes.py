@@ -157,6 +157,8 @@ async def test_an_export_is_a_file_that_verifies(
     for field in ("since", "until"):
         refused = (await ask(admin, "GET", f"/audit/export?{field}=soon")).json
         assert refused["errors"][0]["field"] == field
+    refused = (await ask(admin, "GET", "/audit/export?since=1h&until=2h")).json
+    assert refused["errors"][0]["field"] == "until", "nothing was written after it and before it"
     assert (await ask(admin, "HEAD", "/audit/export")).body == b""
 
 

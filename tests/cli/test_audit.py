@@ -229,6 +229,9 @@ def test_an_export_may_end_in_the_past(vault: VaultCommands, redis: Any) -> None
     assert exported("--until", "3000") == [1_000, 2_000]
     assert exported("--since", "2000", "--until", "2999-12-31") == [2_000, 3_000]
     assert exported("--until", "0") == []
+    refused = vault.gateway("audit", "export", "--since", "1h", "--until", "2h")
+    assert (refused.code, refused.out) == (2, "") and refused.is_one_sentence()
+    assert "--until names a time before --since" in refused.said
 
 
 def test_whoever_follows_goes_on_when_redis_is_back(vault: VaultCommands, redis: Any) -> None:

@@ -120,6 +120,8 @@ def export(store: StoreSettings, since: int, until: int | None, filters: Filters
     'verify --file' can check the output; it needs --partial if the oldest records are missing. An
     export with filters cannot be verified, because records are missing in between.
     """
+    if until is not None and until < since:
+        raise UsageError("--until names a time before --since: nothing can be in between.")
     asyncio.run(show_all(store, since, until, filters))
 
 
