@@ -17,7 +17,7 @@ from gateway.domain.errors import GatewayError, UsageError
 from gateway.domain.keys.views import KeyView, view
 from gateway.domain.units import span
 from gateway.services.keys.audited import AuditedKeys
-from gateway.services.keys.bulk import Act, all_of, change, claimed, rotations
+from gateway.services.keys.bulk import Act, all_of, change, claimed, rotations, would_rotate
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
@@ -84,7 +84,7 @@ async def bulk(backend: Backend, call: Call) -> Answer:
     refused = {key_id: _refusal(call, act, known.get(key_id), key_id) for key_id in ids}
     able = [key_id for key_id in ids if not refused[key_id]]
     if act is Act.ROTATE and body.dry_run:
-        done = _Done({key_id: KeyChange(key_id, "would rotate") for key_id in able})
+        done = _Done({one.id: one for one in await would_rotate(keys, able)})
     elif act is Act.ROTATE:
         issuer = Issuer(keys, backend.peppers, draw)
         marker = call.header(b"idempotency-key")

@@ -115,6 +115,23 @@ async def test_a_dry_run_tells_what_the_act_would_tell(keys: Commands, client: R
     assert audited.count('"key.revoke"') == 2
 
 
+async def test_a_dry_run_tells_of_each_key_why_it_would_be_refused(
+    keys: Commands, client: Redis, tmp_path: Path
+) -> None:
+    hashless = "B" * 12
+    await client.hset(f"gw:key:{{{hashless}}}", "status", "active")
+    key = keys.create()
+    for act, ids in (
+        (("rotate", "--out", str(tmp_path / "new.jsonl")), (key.id, MISSING, hashless)),
+        (("disable",), (key.id, MISSING)),
+    ):
+        dry = keys(*act, *ids, "--dry-run", "--json")
+        real = keys(*act, *ids, "--json")
+        assert dry.json["results"][1:] == real.json["results"][1:]
+        assert dry.code == real.code == 1
+        assert dry.json["results"][0]["outcome"] == f"would {act[0]}"
+
+
 async def test_a_department_is_shown_first_and_touched_only_when_confirmed(
     keys: Commands, client: Redis
 ) -> None:

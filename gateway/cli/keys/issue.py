@@ -38,7 +38,7 @@ from gateway.domain.keys.key import ENVS, Env
 from gateway.domain.settings import StoreSettings
 from gateway.domain.units import span
 from gateway.services.keys.audited import AuditedKeys
-from gateway.services.keys.bulk import Act, claimed, rotations
+from gateway.services.keys.bulk import Act, claimed, rotations, would_rotate
 from gateway.services.keys.issue import Issued, Issuer
 from gateway.services.keys.lifecycle import KeyChange
 
@@ -180,7 +180,7 @@ def rotate(
     async def work(keys: AuditedKeys) -> list[KeyChange]:
         ids = await select(keys, selection, Act.ROTATE)
         if selection.dry_run:
-            return [KeyChange(key_id, "would rotate") for key_id in ids]
+            return await would_rotate(keys, ids)
         if idempotency_key and selection.consumer is not None:
             request = f"rotate {selection.consumer} {grace}"
             ids = await claimed(keys, idempotency_key, request, *ids)

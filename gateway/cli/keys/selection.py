@@ -11,7 +11,6 @@ from gateway.domain.errors import UsageError
 from gateway.domain.units import counted
 from gateway.services.keys.audited import AuditedKeys
 from gateway.services.keys.bulk import Act, all_of
-from gateway.services.keys.find import find_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,7 @@ async def select(keys: AuditedKeys, selection: Selection, act: Act) -> list[str]
     """Return the ids to act on. Of a consumer's keys, those that `act` would change; the operator
     is asked first."""
     if selection.consumer is None:
-        ids = list(dict.fromkeys(selection.ids))
-        return [(await find_key(keys, key_id)).id for key_id in ids] if selection.dry_run else ids
+        return list(dict.fromkeys(selection.ids))
     ids = [key.id for key in await all_of(keys, selection.consumer, act)]
     if ids and not selection.dry_run:
         question = f"{act.capitalize()} {counted(len(ids), 'key')} of {selection.consumer}?"

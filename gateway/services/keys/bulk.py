@@ -11,7 +11,7 @@ from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import of_consumer
 from gateway.services.keys.issue import REFUSALS, Issued, Issuer
-from gateway.services.keys.lifecycle import Revocation
+from gateway.services.keys.lifecycle import KeyChange, Revocation
 
 
 class Act(StrEnum):
@@ -52,6 +52,19 @@ async def change(keys: Keys, act: Act, ids: Sequence[str], *, dry_run: bool = Fa
     status = {Act.REVOKE: REVOKED, Act.DISABLE: DISABLED, Act.ENABLE: ACTIVE}[act]
     changes = await lifecycle.set_status_of_all(keys, list(ids), status, dry_run=dry_run)
     return Revocation(tuple(changes), None)
+
+
+async def would_rotate(keys: Keys, ids: Sequence[str]) -> list[KeyChange]:
+    """Return what a rotation of each would come to."""
+    hashes = {record.id: record.hash async for record in keys.read(ids)}
+    return [_would_rotate(key_id, hashes.get(key_id)) for key_id in ids]
+
+
+def _would_rotate(key_id: str, held: str | None) -> KeyChange:
+    if held:
+        return KeyChange(key_id, "would rotate")
+    verdict = "missing" if held is None else "no_secret"
+    return KeyChange(key_id, "refused", REFUSALS[verdict].format(id=key_id))
 
 
 async def claimed(keys: Keys, marker: str, request: str, *about: str) -> list[str]:
