@@ -30,6 +30,7 @@ _COLUMNS = ("CONSUMER", "PLAN", "KEYS", "SUCH AS", "LOSE", "GAIN", "LIMITS")
     "gateway policy diff current next --fail-on-loss && mv -T next current",
     "gateway policy diff - policies/ --json",
     name="diff",
+    notes="'current' and 'next' are links to directories: all files change in one step.",
 )
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
