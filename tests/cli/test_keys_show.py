@@ -73,6 +73,21 @@ def test_a_filter_that_means_nothing_is_exit_2(keys: Commands, arguments: tuple[
     assert keys("list", *arguments).code == 2
 
 
+async def test_a_login_that_may_not_ask_when_records_end_is_told_all_else(
+    keys: Commands, client: Redis
+) -> None:
+    """The login of `gateway serve` may not, and its URL is the one that is at hand."""
+    key = keys.create()
+    await client.execute_command("ACL", "SETUSER", "default", "-expiretime")
+    try:
+        for command in (("list",), ("show", key.id), ("update", key.id, "--expires", "30d")):
+            told = keys(*command, "--json")
+            assert told.code == 0 and key.id in told.out
+            assert "Redis will remove by itself is not known: Redis refused" in told.said
+    finally:
+        await client.execute_command("ACL", "SETUSER", "default", "+expiretime")
+
+
 @pytest.mark.parametrize("limit", ["0", "10001", "many", "1.5"])
 def test_a_number_that_is_not_taken_is_answered_with_its_bounds(keys: Commands, limit: str) -> None:
     assert f"'{limit}' is not a whole number from 1 to 10000" in keys("list", "--limit", limit).said

@@ -16,6 +16,7 @@ from gateway.cli.keys.options import (
     plans_of,
     policies_here,
     removal,
+    removals,
     split_users,
     warn_of_absent,
     warn_of_plan,
@@ -117,8 +118,9 @@ def update(
     async def work(keys: AuditedKeys) -> KeyView:
         whole = replace(fields, expires_at=await expiry_second(keys, expires))
         record, _ = await lifecycle.update(keys, key_id, whole, plans=plans)
-        if expires is not None and (removed := await keys.removed_at(key_id)) is not None:
-            note(removal(keys, key_id, removed))
+        ends = await removals(keys, [key_id]) if expires is not None else {}
+        for second in ends.values():
+            note(removal(keys, key_id, second))
         return view(record, await keys.now())
 
     key = with_keys(store, work)

@@ -1,7 +1,7 @@
 """What the `keys` commands share: key ids, plans, access to the records."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ import click
 from gateway.cli.acting import with_acts
 from gateway.cli.options import parsed
 from gateway.cli.output import moment, note
-from gateway.domain.errors import UsageError
+from gateway.domain.errors import StoreError, UsageError
 from gateway.domain.keys import expiry
 from gateway.domain.keys.key import KEY_PREFIX, is_id, masked
 from gateway.domain.keys.scopes import parse
@@ -72,6 +72,16 @@ def named_store(store: StoreSettings) -> str:
 def split_users(text: str | None) -> tuple[str, ...] | None:
     """Split user ids that are separated by commas or blanks."""
     return None if text is None else tuple(text.replace(",", " ").split())
+
+
+async def removals(keys: AuditedKeys, ids: Sequence[str]) -> dict[str, int]:
+    """Return the ids of the records that Redis removes by itself, each with the Unix second. What
+    else a command does must not depend on whether its login may ask this."""
+    try:
+        return await keys.removals(ids)
+    except StoreError as problem:
+        note(f"Which of these records Redis will remove by itself is not known: {problem}.")
+        return {}
 
 
 def removal(keys: AuditedKeys, key_id: str, second: int) -> str:

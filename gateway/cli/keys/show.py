@@ -16,6 +16,7 @@ from gateway.cli.keys.options import (
     plans_of,
     policies_here,
     removal,
+    removals,
     with_keys,
 )
 from gateway.cli.options import Whole, json_option, policies_option, store_options
@@ -60,7 +61,7 @@ def list_keys(
 
     async def work(keys: AuditedKeys) -> tuple[Page, Mapping[str, int]]:
         found = await page(keys, wanted, limit=limit, after=after)
-        return found, await keys.removals([key.id for key in found.keys])
+        return found, await removals(keys, [key.id for key in found.keys])
 
     found, removed = with_keys(store, work)
     if as_json:
@@ -95,7 +96,7 @@ def show(store: StoreSettings, policies: Path, as_json: bool, key_id: str) -> No
     async def work(keys: AuditedKeys) -> dict[str, Any]:
         record = await find_key(keys, key_id)
         key = view(record, await keys.now())
-        removed = await keys.removed_at(key_id)
+        removed = (await removals(keys, [key_id])).get(key_id)
         if removed is not None and not as_json:
             note(removal(keys, key_id, removed))
         return all_facts(record, key, await keys.last_used(key_id), removed, plans)
