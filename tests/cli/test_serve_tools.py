@@ -229,6 +229,10 @@ def test_a_schema_that_is_none_is_found_by_policy_check(tmp_path: Path) -> None:
         "argv: [ls]}\n"
         "      - {name: e, input: {type: object, properties: {$ref: {$ref: '#/$defs/x'}}, "
         "$defs: {x: {enum: [{$ref: y}], $ref: '#/$defs/z'}, z: {$anchor: z}}}, argv: [ls]}\n"
+        "      - {name: f, input: {type: object, properties: {x: "
+        "{$ref: 'https://json-schema.org/draft/2020-12/schema'}}}, argv: [ls]}\n"
+        "      - {name: g, input: {type: object, minProperties: 1, properties: {x: "
+        "{$ref: '#/minProperties/x'}}}, argv: [ls]}\n"
     )
     ended = commands.gateway("policy", "check")
     assert ended.code == 1
@@ -236,4 +240,6 @@ def test_a_schema_that_is_none_is_found_by_policy_check(tmp_path: Path) -> None:
     assert "tools.yaml:3:3: b: 'input' describes an object" in ended.out
     assert "c: 'input' refers to 'https://x.test/y', which is not in it" in ended.out
     assert "d: 'input' refers to '#/$defs/x', which is not in it" in ended.out
+    assert "g: 'input' refers to '#/minProperties/x', which is not in it" in ended.out
     assert ": e: " not in ended.out
+    assert ": f: " not in ended.out, "the package brings the schema of schemas"

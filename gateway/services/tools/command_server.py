@@ -16,6 +16,7 @@ import anyio
 import jsonschema
 from jsonschema.exceptions import SchemaError, ValidationError, best_match
 from jsonschema.protocols import Validator
+from jsonschema_specifications import REGISTRY as SPECIFICATIONS  # type: ignore[import-untyped]
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
@@ -197,7 +198,7 @@ def schema_mistake(schema: Mapping[str, Any]) -> str:
         return "'input' is no JSON Schema: $['$schema'] is no URI"
     dialect = _validator_for(schema).META_SCHEMA["$schema"]
     root = specification_with(dialect, default=DRAFT202012).create_resource(schema)
-    absent = _absent_reference(Registry().resolver_with_root(root), root)
+    absent = _absent_reference(SPECIFICATIONS.resolver_with_root(root), root)
     return f"'input' refers to {absent!r}, which is not in it" if absent else ""
 
 
@@ -208,7 +209,8 @@ def _absent_reference(resolver: Any, schema: Resource[Any]) -> str:
         for reference in (one for one in given if isinstance(one, str)):
             try:
                 resolver.lookup(reference)
-            except (Unresolvable, ValueError):
+            # The package takes each part of a pointer for one of a mapping or a list.
+            except (Unresolvable, TypeError, ValueError):
                 return reference
     below = (_absent_reference(resolver.in_subresource(one), one) for one in schema.subresources())
     return next(filter(None, below), "")
