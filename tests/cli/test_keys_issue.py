@@ -258,8 +258,8 @@ async def test_rotate_prints_what_create_prints_and_keeps_the_old_secret(
 def test_a_repeat_for_a_department_leaves_the_keys_alone_that_it_got_meanwhile(
     keys: Commands, tmp_path: Path
 ) -> None:
-    def rotated(name: str, *more: str) -> Ended:
-        words = ("--consumer", "sales", "--yes", "--out", str(tmp_path / name))
+    def rotated(name: str, *more: str, consumer: str = "sales") -> Ended:
+        words = ("--consumer", consumer, "--yes", "--out", str(tmp_path / name))
         return keys("rotate", *words, "--idempotency-key", "K", *more)
 
     def ids(name: str) -> list[str]:
@@ -269,8 +269,10 @@ def test_a_repeat_for_a_department_leaves_the_keys_alone_that_it_got_meanwhile(
     assert rotated("lost").code == 0
     keys.create()
     assert rotated("again").code == 0
-    assert ids("lost") == ids("again") == first
-    other = rotated("other", "--grace", "1h")
+    assert rotated("once-more", "--grace", "1h").code == 0, "the grace is not compared"
+    assert ids("lost") == ids("again") == ids("once-more") == first
+    assert keys("create", "--consumer", "hr", "--scope", "agents/*").code == 0
+    other = rotated("other", consumer="hr")
     assert other.code == 1 and not (tmp_path / "other").exists()
 
 

@@ -182,7 +182,7 @@ def rotate(
         if selection.dry_run:
             return await would_rotate(keys, ids)
         if idempotency_key and selection.consumer is not None:
-            request = f"rotate {selection.consumer} {grace}"
+            request = f"rotate {selection.consumer}"
             ids = await claimed(keys, idempotency_key, request, *ids)
         issuer = Issuer(keys, peppers, draw)
         if out is not None:
