@@ -12,8 +12,10 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway import __version__
+from gateway.domain.errors import UnreachableError
 from gateway.domain.settings import StoreSettings
 from gateway.domain.workers import WorkerRecord
+from gateway.services.diagnosis import diagnose as diagnosis
 from gateway.services.diagnosis.diagnose import diagnose
 from gateway.services.diagnosis.findings import Finding
 from gateway.services.diagnosis.redis import SLOW_SECONDS
@@ -47,6 +49,18 @@ async def wrong(client: Redis) -> list[Finding]:
 
 async def asked(store: StoreSettings, folder: Path, *arguments: str) -> Ended:
     return await asyncio.to_thread(Commands(store, folder).gateway, "doctor", *arguments)
+
+
+async def test_a_redis_that_goes_away_while_it_is_looked_at_is_not_taken_for_a_login_without_rights(
+    own: OwnStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def goes_away(*_: object) -> list[str]:
+        raise UnreachableError("Redis could not answer: Connection refused.")
+
+    monkeypatch.setattr(diagnosis, "hashless", goes_away)
+    found = await diagnose(own.client, "gw:")
+    assert (found.answered, found.well) == (False, False)
+    assert [one.topic for one in found.findings] == ["redis"]
 
 
 async def test_where_all_is_well_it_says_so_and_ends_with_0(own: OwnStore, tmp_path: Path) -> None:

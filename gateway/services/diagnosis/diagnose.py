@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from gateway.domain.errors import OperationError, StoreError
+from gateway.domain.errors import OperationError, StoreError, UnreachableError
 from gateway.domain.workers import WorkerRecord
 from gateway.services.diagnosis.findings import Finding, Level
 from gateway.services.diagnosis.fleet import records_found, records_unseen, workers_found
@@ -34,17 +34,22 @@ async def diagnose(client: Redis, prefix: str, clock: Callable[[], float] = time
     try:
         nodes = await health(client, clock)
         workers = await WorkerStore(client, prefix).all()
+        records, nobodys = await _records(client, prefix)
     except (StoreError, OperationError) as problem:
         finding = Finding("redis", Level.WRONG, _with_advice(problem))
         return Diagnosis((finding,), answered=False)
-    nobodys: tuple[str, ...] = ()
-    try:
-        nobodys = tuple(await hashless(client, prefix))
-        records = records_found(nobodys)
-    except StoreError as problem:
-        records = records_unseen(str(problem))
     findings = (*redis_found(nodes), *workers_found(workers), records)
     return Diagnosis(findings, tuple(workers), nobodys)
+
+
+async def _records(client: Redis, prefix: str) -> tuple[Finding, tuple[str, ...]]:
+    try:
+        nobodys = tuple(await hashless(client, prefix))
+    except UnreachableError:
+        raise
+    except StoreError as problem:
+        return records_unseen(str(problem)), ()
+    return records_found(nobodys), nobodys
 
 
 def _with_advice(problem: Exception) -> str:
