@@ -14,7 +14,7 @@ from gateway.domain.errors import MissingError
 from gateway.domain.policies.snapshot import ToolServer
 from gateway.domain.policies.tools import Toolset, Transport
 from gateway.domain.usage import By, Counts, Step
-from gateway.services.credentials.vault import State
+from gateway.services.credentials.views import State
 from gateway.services.telemetry.usage import totals
 
 READ = ("read",)

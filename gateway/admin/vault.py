@@ -22,7 +22,8 @@ from gateway.domain.links import check_user, read_requested
 from gateway.domain.units import span
 from gateway.services.credentials.links import by_user
 from gateway.services.credentials.usable import check_usable
-from gateway.services.credentials.vault import CredentialView, order
+from gateway.services.credentials.vault import order
+from gateway.services.credentials.views import CredentialView
 
 READ, WRITE = ("read", "credentials-write"), ("credentials-write",)
 ROUTES = Routes()

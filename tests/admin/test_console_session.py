@@ -38,7 +38,7 @@ from gateway.services.admission.steps import About, Found
 from gateway.services.admission.throttle import PER_ADDRESS, PER_KEY
 from gateway.services.audit.writer import Audit
 from gateway.services.credentials import uses
-from gateway.services.credentials.vault import State as CredentialState
+from gateway.services.credentials.views import State as CredentialState
 from gateway.services.keys.bulk import Act
 from gateway.store.audit import AuditStore
 from tests.admin.conftest import Ask, live_files

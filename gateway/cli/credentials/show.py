@@ -11,7 +11,8 @@ from gateway.cli.options import json_option, store_options
 from gateway.cli.output import moment, note, print_facts, print_json, print_table
 from gateway.domain.credentials import CredentialId
 from gateway.domain.settings import StoreSettings
-from gateway.services.credentials.vault import CredentialView, State, Vault
+from gateway.services.credentials.vault import Vault
+from gateway.services.credentials.views import CredentialView, State
 
 
 @command("gateway credentials list", "gateway credentials list --json", name="list")

@@ -22,7 +22,8 @@ from gateway.domain.credentials import TYPES, Credential, CredentialId, Version
 from gateway.domain.keys import expiry
 from gateway.domain.settings import StoreSettings
 from gateway.domain.units import span
-from gateway.services.credentials.vault import CredentialView, State, Vault
+from gateway.services.credentials.vault import Vault
+from gateway.services.credentials.views import CredentialView, State
 
 
 def _whole_span(text: str) -> int:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import partial
 from typing import Protocol
 
@@ -15,7 +14,6 @@ from gateway.crypto.envelope import (
 )
 from gateway.domain.audit.events import Event
 from gateway.domain.credentials import (
-    WARN_SECONDS,
     Credential,
     CredentialId,
     Version,
@@ -28,6 +26,7 @@ from gateway.domain.policies.mentions import unmet
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 from gateway.services.credentials.usable import check_usable
+from gateway.services.credentials.views import CredentialView, State, state_of
 from gateway.store.vault import VaultStore
 from gateway.tasks import cooperatively
 
@@ -46,36 +45,6 @@ class Record(Protocol):
     async def __call__(
         self, event: Event, name: CredentialId, version: int, code: str = ""
     ) -> None: ...
-
-
-class State(StrEnum):
-    OK = "ok"
-    EXPIRING = "expiring"
-    EXPIRED = "expired"
-    BROKEN = "broken"
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialView:
-    """Everything that may be told about a credential, without values. Times in Unix seconds.
-
-    `grace_until`: when the previous version ends, None if there is none. `problem`: of a broken
-    one.
-    """
-
-    name: str
-    type: str = ""
-    fields: tuple[str, ...] = ()
-    version: int = 0
-    state: State = State.BROKEN
-    problem: str = ""
-    expires_at: int | None = None
-    max_stale: int | None = None
-    grace_until: int | None = None
-    created_at: int | None = None
-    created_by: str = ""
-    rotated_at: int | None = None
-    master_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,13 +274,6 @@ def _check(credential: Credential) -> None:
     except ValueError as problem:
         sentence = str(problem)
         raise UsageError(f"{sentence[0].upper()}{sentence[1:]}.") from None
-
-
-def state_of(credential: Credential, now: float) -> State:
-    ends = credential.expires_at
-    if ends is None or now < ends - WARN_SECONDS:
-        return State.OK
-    return State.EXPIRING if now < ends else State.EXPIRED
 
 
 def order(name: CredentialId) -> tuple[str, str]:

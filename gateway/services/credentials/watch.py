@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gateway.domain.credentials import Credential, CredentialId
 from gateway.log import log
 from gateway.services.credentials.current import LiveCredentials
-from gateway.services.credentials.vault import State, state_of
+from gateway.services.credentials.views import State, state_of
 from gateway.services.telemetry.traffic import Traffic
 
 LOOK_SECONDS = 2.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from gateway.domain.units import counted
-from gateway.services.credentials.vault import CredentialView, State
+from gateway.services.credentials.views import CredentialView, State
 from gateway.services.diagnosis.findings import Finding, Level, some
 
 _ADVICE = (

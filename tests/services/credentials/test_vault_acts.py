@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 from gateway.crypto.envelope import Envelope, MasterKeys
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.errors import MissingError, OperationError, StoreError, UsageError
-from gateway.services.credentials.vault import State, Vault
+from gateway.services.credentials.vault import Vault
+from gateway.services.credentials.views import State
 from gateway.store.vault import VaultStore
 
 NAME, OLD, NEW = CredentialId("crm"), b"m" * 32, b"n" * 32
