@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from redis.asyncio import Redis
 from gateway.domain.settings import StoreSettings
 from gateway.store.keys import KeyStore
 from tests.cli import forks
+from tests.needed import program
 from tests.server import server_binary
 
 
@@ -127,15 +127,10 @@ def keys(client: Redis) -> KeyStore:
 @pytest.fixture
 def redis_cli(valkey_socket: Path) -> Callable[..., str]:
     """Runs the real redis-cli against the worker's server; returns what it printed."""
-    program = shutil.which("redis-cli")
-    if program is None:
-        reason = "redis-cli is not installed (Debian: redis-tools)"
-        if os.environ.get("GATEWAY_REQUIRE_TOOLS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    redis_cli = program("redis-cli", "Debian: redis-tools")
 
     def run(*words: str) -> str:
-        command = [program, "-s", str(valkey_socket), *words]
+        command = [redis_cli, "-s", str(valkey_socket), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     return run

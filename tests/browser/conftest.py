@@ -1,6 +1,5 @@
 """A real Chromium for the pages that people see. Skipped where there is none, unless it must be."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator
 
@@ -9,6 +8,7 @@ from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from tests.admin.conftest import admin
 from tests.flows.conftest import world
+from tests.needed import missing
 
 __all__ = ["admin", "world"]
 
@@ -26,9 +26,7 @@ FLAGS = (
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        reason = "Chromium is not installed (Debian: chromium)"
-        pytest.fail(reason) if os.environ.get("GATEWAY_REQUIRE_TOOLS") else pytest.skip(reason)
+    program = program or missing("Chromium is not installed (Debian: chromium)")
     async with async_playwright() as playwright:
         made = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
         yield made

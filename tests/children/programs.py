@@ -14,6 +14,7 @@ from gateway.children.isolation import find_isolation
 from gateway.children.process import Launcher
 from gateway.domain.children import ChildSettings, Isolation, Program
 from gateway.domain.errors import OperationError
+from tests.needed import missing
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE = 30.0
@@ -23,15 +24,7 @@ ORDINARY = 65_534
 def python() -> str:
     """An interpreter that every user may run, in the sandbox too."""
     found = shutil.which("python3", path="/usr/bin:/usr/local/bin")
-    if found is None:
-        missing("no python3 in /usr/bin or /usr/local/bin, which children may run")
-    return found or ""
-
-
-def missing(reason: str) -> None:
-    if os.environ.get("GATEWAY_REQUIRE_TOOLS"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    return found or missing("no python3 in /usr/bin or /usr/local/bin, which children may run")
 
 
 def needs(isolation: Isolation) -> None:

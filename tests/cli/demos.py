@@ -1,7 +1,6 @@
 """`gateway demo`, running."""
 
 import asyncio
-import os
 import re
 import shutil
 import signal
@@ -15,6 +14,7 @@ import pytest
 
 from tests.cli import forks
 from tests.cli.serving import PATIENCE, REPOSITORY, Process, environment, execute
+from tests.needed import missing
 
 
 @pytest.fixture
@@ -110,6 +110,4 @@ async def _printed(process: Process) -> list[str]:
 def tool(name: str) -> None:
     """Skips where a tool is missing, and fails where none may be."""
     if shutil.which(name) is None:
-        if os.environ.get("GATEWAY_REQUIRE_TOOLS"):
-            pytest.fail(f"{name} is not installed")
-        pytest.skip(f"{name} is not installed")
+        missing(f"{name} is not installed")

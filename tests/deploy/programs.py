@@ -1,26 +1,13 @@
 """Programs that read deploy/ as its users do."""
 
 import asyncio
-import os
-import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 DEPLOY = Path(__file__).parents[2] / "deploy"
-
-
-def program(name: str, package: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
-    if found is None:
-        reason = f"{name} is not installed ({package})"
-        pytest.fail(reason) if os.environ.get("GATEWAY_REQUIRE_TOOLS") else pytest.skip(reason)
-    return found
 
 
 def run(*words: str | Path, cwd: Path = DEPLOY) -> str:

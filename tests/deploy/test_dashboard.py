@@ -10,9 +10,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.deploy.programs import DEPLOY, PATIENCE, program, replaced, started
+from tests.deploy.programs import DEPLOY, PATIENCE, replaced, started
 from tests.flows.conftest import world
 from tests.flows.world import World
+from tests.needed import program
 
 __all__ = ["world"]
 

@@ -21,7 +21,8 @@ from gateway.domain.settings import Settings
 from gateway.domain.units import duration
 from gateway.protocol.policy.read import read_policies
 from gateway.services.telemetry.traffic import Traffic
-from tests.deploy.programs import DEPLOY, program, run
+from tests.deploy.programs import DEPLOY, run
+from tests.needed import program
 
 ENDS = ("_bucket", "_sum", "_count")
 KUBERNETES = DEPLOY / "kubernetes"

@@ -17,9 +17,10 @@ from aiohttp import web
 
 from gateway.domain.keys.key import Key
 from gateway.domain.policies.snapshot import Upstream
-from tests.deploy.programs import DEPLOY, PATIENCE, program, replaced, run, started
+from tests.deploy.programs import DEPLOY, PATIENCE, replaced, run, started
 from tests.flows.conftest import world
 from tests.flows.world import World, listening
+from tests.needed import program
 
 __all__ = ["world"]
 

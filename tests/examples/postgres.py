@@ -9,27 +9,17 @@ from pathlib import Path
 from pwd import getpwnam
 from tempfile import TemporaryDirectory
 
-import pytest
-
 from tests.flows.nodes import free_ports
+from tests.needed import missing
 
 HOMES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-
-
-def _absent(reason: str) -> None:
-    if os.environ.get("GATEWAY_REQUIRE_TOOLS"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def _home() -> Path:
     found = next((home for home in HOMES if (home / "initdb").exists()), None)
     if found is None and shutil.which("initdb"):
         found = Path(shutil.which("initdb") or "").parent
-    if found is None:
-        _absent("PostgreSQL is not installed (Debian: postgresql)")
-    assert found is not None
-    return found
+    return found or missing("PostgreSQL is not installed (Debian: postgresql)")
 
 
 def _account() -> str | None:
@@ -39,8 +29,7 @@ def _account() -> str | None:
     try:
         return getpwnam("postgres").pw_name
     except KeyError:
-        _absent("PostgreSQL does not run as root, and there is no user 'postgres'")
-        return None
+        missing("PostgreSQL does not run as root, and there is no user 'postgres'")
 
 
 class Postgres:

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from gateway.domain.settings import StoreSettings
 from tests.cli.commands import Commands, Ended
 from tests.flows.own_store import OwnStore, own_store
+from tests.needed import program
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "redis"
 USERS = ("gateway", "operator", "control", "viewer", "vault", "admin")
@@ -41,11 +42,8 @@ class Guarded:
 
     async def by_hand(self, user: str, *words: str) -> str:
         """redis-cli by this user; what it printed."""
-        program = shutil.which("redis-cli")
-        if program is None:
-            reason = "redis-cli is not installed (Debian: redis-tools)"
-            pytest.fail(reason) if os.environ.get("GATEWAY_REQUIRE_TOOLS") else pytest.skip(reason)
-        command = [program, "-s", str(self.store.socket), "--user", user, *words]
+        redis_cli = program("redis-cli", "Debian: redis-tools")
+        command = [redis_cli, "-s", str(self.store.socket), "--user", user, *words]
         environment = {**os.environ, "REDISCLI_AUTH": self.passwords[user]}
         run = subprocess.run
         ended = await asyncio.to_thread(run, command, env=environment, capture_output=True)
