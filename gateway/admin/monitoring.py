@@ -7,11 +7,10 @@ from pydantic import BaseModel, Field
 from gateway.admin.backend import Backend
 from gateway.admin.keys import keys_of
 from gateway.admin.routing import Answer, Call, Input, Routes, bad_field
-from gateway.domain.usage import By, Counts, Step
+from gateway.domain.usage import EVERYTHING, By, Counts, Step
 from gateway.domain.workers import WorkerRecord
 from gateway.services.keys.find import no_key
-from gateway.services.telemetry.usage import (
-    EVERYTHING,
+from gateway.services.telemetry.usage_reports import (
     Latency,
     Point,
     key_series,

@@ -18,7 +18,7 @@ from gateway.domain.units import DAY
 from gateway.domain.usage import Counts
 from gateway.services.credentials.uses import Use
 from gateway.services.keys.find import find_key
-from gateway.services.telemetry.usage import reached
+from gateway.services.telemetry.usage_reports import reached
 
 _CREDENTIAL, _OF_USER = "/credentials/{name}", "/users/{user}/credentials/{name}"
 ROUTES = Routes()

@@ -15,7 +15,7 @@ from gateway.domain.policies.snapshot import ToolServer
 from gateway.domain.policies.tools import Toolset, Transport
 from gateway.domain.usage import By, Counts, Step
 from gateway.services.credentials.views import State
-from gateway.services.telemetry.usage import totals
+from gateway.services.telemetry.usage_reports import totals
 
 READ = ("read",)
 ROUTES = Routes()

@@ -60,6 +60,9 @@ class By(StrEnum):
     FIRST_BYTE = "first_byte"
 
 
+# The only name in a bucket whose counts are not told apart by name.
+EVERYTHING = ""
+
 # Per key, of which there may be many.
 _KEY_KEPT = {Step.MINUTE: _HOUR, Step.HOUR: 3 * _DAY, Step.DAY: 35 * _DAY}
 

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from gateway.domain.keys.key import Key
-from gateway.domain.usage import By, Counts, Step
-from gateway.services.telemetry.usage import EVERYTHING, reached, totals
+from gateway.domain.usage import EVERYTHING, By, Counts, Step
+from gateway.services.telemetry.usage_reports import reached, totals
 from gateway.store.usage import UsageStore
 from tests.flows.agents import agent_that
 from tests.flows.raw import exchange

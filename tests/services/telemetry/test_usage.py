@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 from gateway.domain.errors import Code, Denied
 from gateway.domain.settings import StoreSettings
 from gateway.domain.traffic import Handled, unreadable
-from gateway.domain.usage import By, Counts, Step, TokensUsed, buckets
-from gateway.services.telemetry.usage import EVERYTHING, UsageBook, reached, series, totals
+from gateway.domain.usage import EVERYTHING, By, Counts, Step, TokensUsed, buckets
+from gateway.services.telemetry.usage import UsageBook
+from gateway.services.telemetry.usage_reports import reached, series, totals
 from gateway.store.connections.connect import open_lines
 from gateway.store.usage import UsageStore, UsageWriter
 from gateway.tasks import cancel_and_wait
