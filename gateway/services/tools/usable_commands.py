@@ -1,5 +1,7 @@
 """Whether commands that policies declare as tools are described as MCP requires."""
 
+from importlib import import_module
+
 from gateway.domain.policies.problems import Problem
 from gateway.domain.policies.snapshot import Policies
 
@@ -15,8 +17,9 @@ def unusable_commands(policies: Policies) -> tuple[Problem, ...]:
     if not servers:
         return ()
     try:
-        # Imported late: it takes a second, and is an extra.
-        from gateway.services.tools.command_server import schema_mistake
+        # Imported late: it takes a second, and is an extra. The first call finds it imported.
+        import_module("gateway.services.tools.command_server")
+        from gateway.services.tools.argument_schemas import schema_mistake
     except ImportError:
         return tuple(policies.problem(server, _NO_EXTRA) for server in servers)
     return tuple(

@@ -9,7 +9,8 @@ import pytest
 from gateway.crypto.draw import draw
 from gateway.domain.keys.key import compose
 from gateway.domain.policies.tools import CommandTool
-from gateway.services.tools.command_server import CommandServer, misfit
+from gateway.services.tools.argument_schemas import misfit
+from gateway.services.tools.command_server import CommandServer
 from gateway.services.tools.command_tools import CommandResult
 
 SCHEMA = {
