@@ -9,15 +9,13 @@ from gateway.domain.policies.cors import ANY_ORIGIN
 from gateway.protocol.policy.outbound_sections import ModelSection, ServiceSection
 from gateway.protocol.policy.sections import PathsSection, Section, TimeoutsSection, Upstreams
 from gateway.protocol.policy.tool_sections import ToolSection
+from gateway.protocol.policy.urls import HostName, NetworkText, OriginText
 from gateway.protocol.policy.values import (
     Count,
     HeaderName,
-    HostName,
     MaxAge,
     Method,
     Name,
-    NetworkText,
-    OriginText,
     Quotas,
     RateText,
     RoutePathText,

@@ -19,14 +19,8 @@ from pydantic_core import CoreSchema
 
 from gateway.domain.policies.addresses import is_guarded, is_loopback
 from gateway.domain.policies.snapshot import ClientTls, Timeouts, Upstream
-from gateway.protocol.policy.values import (
-    URL_PATTERN,
-    Duration,
-    FilePath,
-    Oddity,
-    ProxyUrl,
-    UpstreamUrl,
-)
+from gateway.protocol.policy.urls import URL_PATTERN, ProxyUrl, UpstreamUrl
+from gateway.protocol.policy.values import Duration, FilePath, Oddity
 
 
 class Section(BaseModel):

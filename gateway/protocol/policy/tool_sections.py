@@ -13,6 +13,7 @@ from gateway.protocol.policy.sections import (
     check_clear,
     check_headers,
 )
+from gateway.protocol.policy.urls import OriginText
 from gateway.protocol.policy.values import (
     ArgumentText,
     Count,
@@ -25,7 +26,6 @@ from gateway.protocol.policy.values import (
     LiteralObject,
     LiteralText,
     Name,
-    OriginText,
     Size,
     TemplateText,
     WholePath,

@@ -2,18 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from gateway.domain import units
 from gateway.domain.keys import limits, scopes
-from gateway.domain.policies.cors import ANY_ORIGIN
 from gateway.domain.policies.references import (
     NO_VARIABLE,
-    OPEN,
     Reference,
     Template,
     is_variable,
@@ -21,8 +17,7 @@ from gateway.domain.policies.references import (
 )
 from gateway.domain.policies.references import parse as parse_template
 from gateway.domain.policies.routes import pattern_problem
-from gateway.domain.policies.snapshot import PATH_ODDITIES, Upstream
-from gateway.protocol.http.authority import parse_host
+from gateway.domain.policies.snapshot import PATH_ODDITIES
 from gateway.protocol.http.header_names import is_reserved
 from gateway.protocol.http.methods import METHODS
 from gateway.protocol.policy.annotations import matching, one_of, written
@@ -30,15 +25,7 @@ from gateway.protocol.policy.annotations import matching, one_of, written
 NAME_PATTERN = f"^{scopes.NAME}$"
 _DURATION_PATTERN = r"^[0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h|d|w)$"
 _AMOUNT_PATTERN = r"^[1-9][0-9]{0,9}/"
-URL_PATTERN = "^[Hh][Tt][Tt][Pp][Ss]?://"
-_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 _PARAMETER = re.compile(r"(?<!\$)\{|/:")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
-# The longest part of a DNS name between two dots.
-_LONGEST_LABEL = 63
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-# The message does not repeat what was written: a mistyped URL may hold a password.
-_NO_URL = "this is not a URL such as http://127.0.0.1:9101 or https://agent.example.com/base"
 
 
 def _one_or_more(value: Any) -> Any:
@@ -74,56 +61,6 @@ def _size(value: Any) -> int:
     return units.size(str(value))
 
 
-def _upstream(text: str) -> Upstream:
-    scheme, host, port, path = _url(text)
-    bare = path.rstrip("/")
-    if bare and (problem := pattern_problem(bare)):
-        raise ValueError(f"the path of the upstream's URL: {problem}")
-    if "*" in path or " " in path:
-        raise ValueError("the path of the upstream's URL is taken as it stands, without '*'")
-    return Upstream("https" if scheme == "https" else "http", host, port, quote(path, safe=_ASCII))
-
-
-def _url(text: str) -> tuple[str, str, int, str]:
-    """Return scheme, host, port and path."""
-    if OPEN in text:
-        raise ValueError("no reference is resolved in a URL: 'inject' says where credentials go")
-    # `urlsplit` drops control characters and leading blanks, which could lead to another host.
-    if not text.isprintable() or text.startswith(" "):
-        raise ValueError(_NO_URL)
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError(_NO_URL) from None
-    authority = parts.netloc.rpartition("@")[2].encode("utf-8", "replace")
-    if parts.scheme not in _DEFAULT_PORTS or port == 0 or parse_host(authority) is None:
-        raise ValueError(_NO_URL)
-    labels = (parts.hostname or "").removesuffix(".").split(".")
-    if not all(0 < len(label) <= _LONGEST_LABEL for label in labels):
-        raise ValueError(_NO_URL)
-    if "@" in parts.netloc or "?" in text or "#" in text:
-        raise ValueError("this URL has no user, password, query or fragment")
-    port = port or _DEFAULT_PORTS[parts.scheme]
-    return parts.scheme, parts.hostname or "", port, parts.path
-
-
-def _proxy(text: str) -> tuple[str, int]:
-    scheme, host, port, path = _url(text)
-    if scheme != "http" or path.strip("/"):
-        raise ValueError("a proxy is written as http://host:port")
-    return host, port
-
-
-def _host(text: str) -> str:
-    host = parse_host(text.encode("utf-8", "replace"))
-    if "*" in text:
-        raise ValueError(f"{text[:80]!r} is not a host name: no '*' is read, so name each host")
-    if host is None or host != text.lower().strip("[]") or text.endswith("."):
-        raise ValueError(f"{text[:80]!r} is not a host name without a port")
-    return host
-
-
 def _route_path(text: str) -> str:
     problem = pattern_problem(text)
     if problem:
@@ -132,28 +69,6 @@ def _route_path(text: str) -> str:
         # Taken as letters it would match nothing, and leave its requests to the lines below.
         raise ValueError("no parameters such as {id} or :id are read: write '*' for one segment")
     return text
-
-
-def _network(text: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(text)
-    except ValueError as problem:
-        raise ValueError(f"{text[:60]!r} is not a network such as 10.0.0.0/8: {problem}") from None
-
-
-def _origin(text: str) -> bytes:
-    if text == "*":
-        return ANY_ORIGIN
-    scheme, mark, authority = text.lower().partition("://")
-    host = authority.encode("ascii", "replace")
-    if not (mark and _SCHEME.fullmatch(scheme)) or parse_host(host) is None:
-        raise ValueError(
-            "this is not an origin such as https://app.example.com or http://localhost:3000 "
-            "(no path, no slash at the end), and not '*'"
-        )
-    # Browsers leave out the scheme's default port.
-    default = f":{_DEFAULT_PORTS.get(scheme)}"
-    return f"{scheme}://{authority.removesuffix(default)}".encode("ascii")
 
 
 _HEADER = r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,128}"
@@ -259,9 +174,6 @@ Name = Annotated[str, *written(_name, NAME_PATTERN, "support")]
 ModelName = Annotated[str, *written(_model_name, NAME_PATTERN, "gpt-4")]
 Duration = Annotated[float, *written(_duration, _DURATION_PATTERN, "2s", "10m")]
 MaxAge = Annotated[float, *written(units.duration, _DURATION_PATTERN, "10m", "0s")]
-OriginText = Annotated[
-    bytes, *written(_origin, r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/]+)$", "https://app.example.com")
-]
 HeaderName = Annotated[str, *written(_header, "", "Content-Type")]
 InjectedHeader = Annotated[str, *written(_injected_header, "", "Authorization")]
 HeaderText = Annotated[Template, *written(_header_template, "", "Bearer ${credentials.crm}")]
@@ -281,16 +193,10 @@ Size = Annotated[
     BeforeValidator(_size),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["10MB", "512KiB", 1000]}),
 ]
-UpstreamUrl = Annotated[Upstream, *written(_upstream, URL_PATTERN, "http://127.0.0.1:9101")]
-ProxyUrl = Annotated[
-    tuple[str, int], *written(_proxy, "^[Hh][Tt][Tt][Pp]://", "http://proxy.example.com:3128")
-]
 FilePath = Annotated[str, *written(_file, "", "certs/agent-ca.pem")]
 WholePath = Annotated[str, *written(_whole_path, "^/", "/srv/tools")]
-HostName = Annotated[str, *written(_host, "", "support.example.com")]
 RoutePathText = Annotated[str, *written(_route_path, "^/", "/chat", "/files/**")]
 Method = Annotated[str, *one_of(sorted(METHODS), ", ")]
-NetworkText = Annotated[IPv4Network | IPv6Network, *written(_network, "", "10.0.0.0/8")]
 Oddity = Annotated[str, *one_of(PATH_ODDITIES, " ")]
 RateText = Annotated[limits.Rate, *written(limits.parse_rate, f"{_AMOUNT_PATTERN}[smhd]$", "10/s")]
 QuotaText = Annotated[
