@@ -10,9 +10,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.store.commands import as_answer, ask_all, value_or_none
-from gateway.store.connections.cluster import masters
 from gateway.store.connections.connect import judge
 from gateway.store.connections.failures import translated
+from gateway.store.connections.nodes import masters
 from gateway.store.connections.scan import scan
 
 ROUNDS = 21

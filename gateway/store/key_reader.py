@@ -23,8 +23,8 @@ from gateway.store.commands import (
     value_or_logged,
     value_or_none,
 )
-from gateway.store.connections.cluster import holders
 from gateway.store.connections.failures import translated
+from gateway.store.connections.nodes import holders
 from gateway.store.connections.scan import scan
 
 # The admission script has the same number.

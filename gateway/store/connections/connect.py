@@ -15,10 +15,11 @@ from redis.maint_notifications import MaintNotificationsConfig
 from gateway.domain.errors import OperationError
 from gateway.domain.settings import StoreSettings
 from gateway.store.admission import Lines
-from gateway.store.connections.cluster import ClusterClient, cluster_client, masters
+from gateway.store.connections.cluster import ClusterClient, cluster_client
 from gateway.store.connections.failures import translated
 from gateway.store.connections.multiplex import Multiplexer
 from gateway.store.connections.named import counterpart
+from gateway.store.connections.nodes import masters
 from gateway.store.connections.sentinel import MasterLine, master_client, master_pool, sentinels_of
 from gateway.store.connections.slots import ClusterLines
 from gateway.store.connections.urls import Kind, read_url

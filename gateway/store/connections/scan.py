@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from redis.asyncio import Redis
 from redis.client import NEVER_DECODE
 
-from gateway.store.connections.cluster import masters
 from gateway.store.connections.failures import translated
+from gateway.store.connections.nodes import masters
 
 SCAN_COUNT = 1000
 # A cluster whose slots still move after so many passes has long been seen as a whole.
