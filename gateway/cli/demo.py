@@ -17,10 +17,10 @@ from gateway.cli.options import (
     default_state_dir,
     policies_option,
     read_address,
-    read_peppers,
     setting,
     store_options,
 )
+from gateway.cli.secret_settings import read_peppers
 from gateway.cli.vault_options import read_vault
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.plans import default_plan

@@ -12,10 +12,11 @@ import click
 from gateway.cli.acting import check_vault
 from gateway.cli.command import command
 from gateway.cli.logs import configure
-from gateway.cli.options import json_option, policies_option, read_keys, store_options
+from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import print_json, printable
 from gateway.cli.policies.in_use import orphaned, with_credentials
 from gateway.cli.privacy import keep_private
+from gateway.cli.secret_settings import read_keys
 from gateway.cli.surroundings import surroundings
 from gateway.cli.vault_options import existing_store, vault_url
 from gateway.domain.errors import StoreError, UsageError

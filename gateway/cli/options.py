@@ -1,9 +1,7 @@
 """Options that several commands share, each also readable from the environment."""
 
-import binascii
 import os
 import re
-from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import wraps
@@ -15,7 +13,6 @@ import click
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import Address, StoreSettings, parse_address
 from gateway.domain.units import duration
-from gateway.store.state_dir import KEY_BYTES, PEPPER, own_key
 
 T = TypeVar("T")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -151,37 +148,6 @@ def read_admin_store(store: StoreSettings) -> StoreSettings | None:
     return replace(store, url=url)
 
 
-def read_peppers(store: StoreSettings) -> tuple[bytes, ...]:
-    """Return the peppers, 32 bytes each, the current one first.
-
-    They come from GATEWAY_PEPPER_FILE or GATEWAY_PEPPER. Without these, the embedded store makes
-    one in its state directory.
-    """
-    given = read_keys("GATEWAY_PEPPER")
-    if given is None and store.url is None:
-        return parse_keys("the state directory's pepper", own_key(store.state_dir, PEPPER))
-    return given or ()
-
-
-def read_keys(variable: str) -> tuple[bytes, ...] | None:
-    """The keys that the operator gave in a file or in the environment; None if in neither."""
-    found = read_secret(variable)
-    return None if found is None else parse_keys(*found)
-
-
-def read_secret(variable: str) -> tuple[str, str] | None:
-    """The variable that gives the secret, and its text: VARIABLE_FILE names a file and wins over
-    VARIABLE, which holds the text itself. None if neither is set."""
-    named = f"{variable}_FILE"
-    if path := os.environ.get(named):
-        try:
-            return named, Path(path).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
-            raise UsageError(f"{named}: {path} cannot be read.") from None
-    text = os.environ.get(variable)
-    return (variable, text) if text else None
-
-
 def check_exposure(listening: tuple[Address, ...], store: StoreSettings, *, embedded: bool) -> None:
     """Raise UsageError if a gateway that listens beyond loopback uses an embedded store."""
     beyond = [address for address in listening if not address.is_loopback]
@@ -216,21 +182,6 @@ def web_url(source: str, url: str) -> str:
     if _WEB_URL.fullmatch(url) is None:
         raise UsageError(f"{source} is a URL such as https://gateway.example.com, without a query.")
     return url
-
-
-def parse_keys(source: str, text: str) -> tuple[bytes, ...]:
-    found = []
-    for item in text.replace(",", " ").split():
-        try:
-            found.append(b64decode(item, validate=True))
-        except (binascii.Error, ValueError):
-            found.append(b"")
-    if not found or any(len(key) != KEY_BYTES for key in found):
-        raise UsageError(
-            f"{source} must hold 32 random bytes in base64, such as 'openssl rand -base64 32' "
-            "prints; several are separated by spaces, the current one first."
-        )
-    return tuple(found)
 
 
 def default_state_dir(start: Path) -> Path:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.command import command
-from gateway.cli.options import read_as, read_duration, read_secret, setting
+from gateway.cli.options import read_as, read_duration, setting
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
+from gateway.cli.secret_settings import read_secret
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.references import Reference, parse
 from gateway.domain.settings import LISTEN

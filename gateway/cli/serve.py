@@ -21,12 +21,12 @@ from gateway.cli.options import (
     read_admin_store,
     read_as,
     read_duration,
-    read_peppers,
     setting,
     store_options,
     web_url,
 )
 from gateway.cli.privacy import keep_private
+from gateway.cli.secret_settings import read_peppers
 from gateway.cli.tool_options import tool_options, with_hidden
 from gateway.cli.vault_options import read_vault
 from gateway.domain.children import ChildSettings

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.cli.audit_settings import read_audit
-from gateway.cli.options import check_exposure, read_keys
+from gateway.cli.options import check_exposure
 from gateway.cli.privacy import is_private
+from gateway.cli.secret_settings import read_keys
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import (
     ADMIN_LISTEN,

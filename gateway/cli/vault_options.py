@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Iterable
 
-from gateway.cli.options import from_environment, parse_keys, read_keys
+from gateway.cli.options import from_environment
 from gateway.cli.output import note
+from gateway.cli.secret_settings import parse_keys, read_keys
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.settings import Address, StoreSettings, VaultSettings
 from gateway.domain.units import duration

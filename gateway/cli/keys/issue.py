@@ -28,8 +28,9 @@ from gateway.cli.keys.options import (
 )
 from gateway.cli.keys.results import print_changes
 from gateway.cli.keys.selection import Selection, select, selection_options
-from gateway.cli.options import json_option, policies_option, read_as, read_peppers, store_options
+from gateway.cli.options import json_option, policies_option, read_as, store_options
 from gateway.cli.output import note, with_progress
+from gateway.cli.secret_settings import read_peppers
 from gateway.crypto.draw import draw
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import GatewayError, UsageError

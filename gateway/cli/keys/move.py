@@ -15,8 +15,9 @@ from gateway.cli.keys.filter import filter_options
 from gateway.cli.keys.issued import new_file
 from gateway.cli.keys.options import KEY_ID, plans_of, policies_here, with_keys
 from gateway.cli.keys.results import print_changes
-from gateway.cli.options import json_option, policies_option, read_peppers, store_options
+from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
+from gateway.cli.secret_settings import read_peppers
 from gateway.crypto.tags import Peppers
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.keys.copies import KeyCopy
