@@ -17,7 +17,6 @@ from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import Settings, StoreSettings
 from gateway.log import log
 from gateway.protocol.policy.read import Loaded
-from gateway.server import AT_ONCE_SECONDS, EndsBy, stop_signals
 from gateway.services.credentials.open_vault import missing_credentials
 from gateway.services.policies.directory import NEVER_LISTED, list_directory, read_directory
 from gateway.services.policies.last_good import LastGoodPolicies
@@ -26,6 +25,7 @@ from gateway.services.policies.reading import Reading
 from gateway.services.policies.reload import Adapt, LivePolicies
 from gateway.services.telemetry.heartbeat import Heartbeat
 from gateway.services.telemetry.traffic import Traffic
+from gateway.signals import AT_ONCE_SECONDS, EndsBy, stop_signals
 from gateway.store.connections.connect import resolved
 from gateway.tasks import in_background
 from gateway.workers.handover import Handover

@@ -268,7 +268,7 @@ def run(settings: Settings, given: Handover | None = None) -> None:
     import uvloop
 
     from gateway.app import LOOKUP_THREADS, run_gateway
-    from gateway.server import end_by
+    from gateway.signals import end_by
 
     # uvloop reads this at its first name lookup. Of its default four threads two look up names: two
     # agents whose name server is silent would block both for as long as somebody calls them.

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from gateway.domain.settings import Settings, StoreSettings
 from gateway.log import log
 from gateway.proxy.sockets import address_of, bound
-from gateway.server import stop_signals
 from gateway.services.telemetry.traffic import forget_seat
+from gateway.signals import stop_signals
 from gateway.store.connections.connect import resolved
 from gateway.tasks import background, cancel_and_wait, start_threads, unending
 from gateway.workers.crew import Crew

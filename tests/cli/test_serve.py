@@ -12,7 +12,7 @@ import pytest
 from gateway.app import LOOKUP_THREADS
 from gateway.app.run import END_SECONDS
 from gateway.domain.settings import StoreSettings
-from gateway.server import REPEAT_SECONDS
+from gateway.signals import REPEAT_SECONDS
 from tests.cli.commands import PEPPER, Commands
 from tests.cli.crews import SlowAgent
 from tests.cli.serving import PATIENCE, REPOSITORY, Connection, Served, serving, start
@@ -315,7 +315,7 @@ def test_what_has_no_thread_for_it_ends_in_time_too() -> None:
     """Else a bound on processes that is reached would have it end at once, and nothing drained."""
     code = (
         "import threading, time\n"
-        "from gateway.server import end_by\n"
+        "from gateway.signals import end_by\n"
         "def start(thread): raise RuntimeError('can\\'t start new thread')\n"
         "threading.Thread.start = start\n"
         "end_by(0.2)\n"

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.domain.settings import StoreSettings
-from gateway.server import REPEAT_SECONDS
+from gateway.signals import REPEAT_SECONDS
 from gateway.store.workers import TTL_SECONDS
 from tests.cli.commands import MASTER, VaultCommands
 from tests.cli.crews import Crew, Load, SlowAgent, alive, crew, gone, issue
