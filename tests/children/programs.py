@@ -3,8 +3,6 @@
 import asyncio
 import os
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,6 @@ from gateway.domain.errors import OperationError
 from tests.needed import missing
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE = 30.0
 ORDINARY = 65_534
 
 
@@ -68,13 +65,6 @@ def processes(mark: str) -> dict[int, bytes]:
             if mark.encode() in line:
                 found[int(entry.name)] = line
     return found
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
 
 
 def as_ordinary_user() -> None:

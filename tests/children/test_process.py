@@ -24,8 +24,8 @@ from tests.children.programs import (
     processes,
     python,
     run,
-    until,
 )
+from tests.until import until
 
 # Leaves the session, the group and its parent.
 DAEMON = """

@@ -16,8 +16,9 @@ from gateway.domain.credentials import CredentialId, Version
 from gateway.domain.policies.references import parse
 from tests.cli import forks
 from tests.cli.serving import Process, environment, start
-from tests.client.agents import PATIENCE, Pulling, until
+from tests.client.agents import PATIENCE, Pulling
 from tests.client.conftest import pulling
+from tests.until import until
 
 __all__ = ["pulling"]
 

@@ -16,9 +16,10 @@ import pytest
 
 from gateway.domain.children import Isolation
 from gateway.domain.settings import StoreSettings
-from tests.children.programs import needs, processes, python, until
+from tests.children.programs import needs, processes, python
 from tests.cli.commands import VaultCommands
 from tests.cli.serving import Served, refused, serving
+from tests.until import until
 
 THIEF = (Path(__file__).parents[1] / "children" / "thief.py").read_text()
 PROGRAM = (Path(__file__).parents[1] / "services" / "mcp_program.py").read_text()

@@ -1,7 +1,5 @@
 """What tests of agents that pull share."""
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +31,3 @@ class Pulling:
 
     def credentials(self, *names: str, **more: Any) -> Credentials:
         return Credentials(self.url, self.key, names or NAMES, **{"poll": 1.0, **more})
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not true():
-            await asyncio.sleep(0.02)

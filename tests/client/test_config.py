@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.client import Config, ConfigError, load_config
-from tests.client.agents import Pulling, until
+from tests.client.agents import Pulling
+from tests.until import until
 
 YAML = """\
 models:

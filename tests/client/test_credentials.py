@@ -30,8 +30,9 @@ from gateway.client import (
 )
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.keys.key import compose
-from tests.client.agents import NAMES, PATIENCE, Pulling, until
+from tests.client.agents import NAMES, PATIENCE, Pulling
 from tests.flows.world import listening
+from tests.until import until
 
 URL = "http://127.0.0.1:1"
 KEY = compose("live", "a" * 12, "b" * 32).text

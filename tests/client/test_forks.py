@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from gateway.domain.credentials import CredentialId
-from tests.client.agents import PATIENCE, Pulling, until
+from tests.client.agents import PATIENCE, Pulling
+from tests.until import until
 
 # The parent waits for its child without leaving; the child never leaves what it has inherited.
 FORKS = """

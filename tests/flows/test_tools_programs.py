@@ -14,7 +14,7 @@ from mcp import MCPError
 from structlog.testing import capture_logs
 
 from gateway.domain.keys.key import Key
-from tests.children.programs import processes, until
+from tests.children.programs import processes
 from tests.flows.audit import come, records
 from tests.flows.services import keep
 from tests.flows.tools import (
@@ -37,6 +37,7 @@ from tests.flows.tools import (
 )
 from tests.flows.world import World
 from tests.services.vaults import Vault
+from tests.until import until
 
 MODES = ("auto", "legacy")
 REGION = {

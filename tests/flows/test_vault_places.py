@@ -11,10 +11,10 @@ from gateway.domain.settings import StoreSettings, VaultSettings
 from gateway.store.connections.connect import open_store
 from gateway.store.vault import VaultStore
 from tests.cli.commands import VaultCommands
-from tests.client.agents import until
 from tests.flows.clusters import cluster_store
 from tests.flows.guarded import Guarded, guarded
 from tests.flows.world import MASTER, new_world
+from tests.until import until
 
 __all__ = ["guarded"]
 

@@ -27,8 +27,9 @@ from gateway.services.tools.program_slots import ProgramSlots
 from gateway.services.tools.stderr import ToolStderr
 from gateway.services.tools.stdio_pool import LOOK_SECONDS, PoolKey, ServerSpec, StdioPool
 from gateway.services.tools.stdio_server import MOST_UNDER_WAY, MOST_WAITING, StdioServer
-from tests.children.programs import launcher_of, processes, python, until
+from tests.children.programs import launcher_of, processes, python
 from tests.stalling import stall
+from tests.until import until
 
 PROGRAM = Path(__file__).parent / "mcp_program.py"
 PATIENT = Timeouts(first_byte=30.0, idle=30.0)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from gateway.services.policies.directory import Listing, list_directory, read_di
 from gateway.services.policies.reload import LivePolicies
 from gateway.services.telemetry.traffic import Traffic
 from tests.starved import no_more_files
+from tests.until import until
 
 PATIENCE = 10.0
 
@@ -37,12 +38,6 @@ def replace(path: Path, content: str) -> None:
 
 def port(live: LivePolicies) -> int:
     return live.current.agents["a"].upstreams[0].port
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

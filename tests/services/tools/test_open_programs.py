@@ -10,8 +10,9 @@ from gateway.domain.policies.tools import CommandTool, Toolset, Transport
 from gateway.protocol.secrets import Secrets
 from gateway.services.tools.command_tools import LONGEST_TAIL, CommandCall
 from gateway.services.tools.open_programs import open_programs
-from tests.children.programs import processes, until
+from tests.children.programs import processes
 from tests.stalling import stall
+from tests.until import until
 
 
 def order(*argv: str, secrets: Secrets | None = None) -> CommandCall:
