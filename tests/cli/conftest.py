@@ -16,6 +16,12 @@ def keys(store: StoreSettings, tmp_path: Path) -> Commands:
 
 
 @pytest.fixture
+def key(keys: Commands) -> str:
+    """A whole key of `sales`."""
+    return keys.create().text
+
+
+@pytest.fixture
 def vault(store: StoreSettings, tmp_path: Path) -> VaultCommands:
     return VaultCommands(store, tmp_path)
 

@@ -13,7 +13,7 @@ from gateway.app import LOOKUP_THREADS
 from gateway.app.run import END_SECONDS
 from gateway.domain.settings import StoreSettings
 from gateway.signals import REPEAT_SECONDS
-from tests.cli.commands import PEPPER, Commands
+from tests.cli.commands import PEPPER
 from tests.cli.crews import SlowAgent
 from tests.cli.serving import PATIENCE, REPOSITORY, Connection, Served, serving, start
 from tests.hanging import hanging
@@ -25,11 +25,6 @@ def settings(store: StoreSettings, agent: SlowAgent, tmp_path: Path) -> dict[str
     text = f"version: 1\nagents:\n  a: {{upstream: 'http://127.0.0.1:{agent.port}'}}\n"
     (tmp_path / "policies" / "a.yaml").write_text(text)
     return {"GATEWAY_REDIS_URL": store.url or "", "GATEWAY_PEPPER": PEPPER}
-
-
-@pytest.fixture
-def key(store: StoreSettings, tmp_path: Path) -> str:
-    return Commands(store, tmp_path).create().text
 
 
 async def test_after_sigterm_what_runs_is_finished_and_nothing_new_begins(

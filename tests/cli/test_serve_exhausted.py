@@ -7,7 +7,7 @@ import pytest
 
 from gateway.app import LOOKUP_THREADS
 from gateway.domain.settings import StoreSettings
-from tests.cli.commands import MASTER, PEPPER, Commands
+from tests.cli.commands import MASTER, PEPPER
 from tests.cli.crews import SlowAgent
 from tests.cli.serving import PATIENCE, Served, refused, serving
 
@@ -25,11 +25,6 @@ def settings(store: StoreSettings, agent: SlowAgent, tmp_path: Path) -> dict[str
         "GATEWAY_LISTEN": "127.0.0.1:0",
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
     }
-
-
-@pytest.fixture
-def key(store: StoreSettings, tmp_path: Path) -> str:
-    return Commands(store, tmp_path).create().text
 
 
 def threads_of(served: Served) -> int:

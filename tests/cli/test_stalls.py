@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.domain.settings import StoreSettings
-from tests.cli.commands import PEPPER, Commands
+from tests.cli.commands import PEPPER
 from tests.cli.crews import SlowAgent
 from tests.cli.serving import Served, serving
 
@@ -30,11 +30,6 @@ def settings(store: StoreSettings, agent: SlowAgent, tmp_path: Path) -> dict[str
         "GATEWAY_REDIS_TIMEOUT": f"{TIMEOUT}s",
         "GATEWAY_PEPPER": PEPPER,
     }
-
-
-@pytest.fixture
-def key(store: StoreSettings, tmp_path: Path) -> str:
-    return Commands(store, tmp_path).create().text
 
 
 async def stall(gateway: Served) -> None:

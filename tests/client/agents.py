@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.client import Credentials
+from gateway.client import Credentials, UnavailableError
 from tests.flows.world import World
 from tests.services.vaults import Vault
 
@@ -31,3 +31,11 @@ class Pulling:
 
     def credentials(self, *names: str, **more: Any) -> Credentials:
         return Credentials(self.url, self.key, names or NAMES, **{"poll": 1.0, **more})
+
+
+def has(credentials: Credentials, name: str) -> bool:
+    try:
+        credentials[name]
+    except UnavailableError:
+        return False
+    return True

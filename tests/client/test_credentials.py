@@ -30,7 +30,7 @@ from gateway.client import (
 )
 from gateway.domain.credentials import Credential, CredentialId, Version
 from gateway.domain.keys.key import compose
-from tests.client.agents import NAMES, PATIENCE, Pulling
+from tests.client.agents import NAMES, PATIENCE, Pulling, has
 from tests.flows.world import listening
 from tests.until import until
 
@@ -150,18 +150,10 @@ async def test_a_credential_that_is_not_there_holds_up_no_other(pulling: Pulling
         with pytest.raises(UnavailableError, match="no credential 'crm'"):
             credentials["crm"]
         await pulling.vault.write("crm", 2)
-        await until(lambda: _has(credentials, "crm"))
+        await until(lambda: has(credentials, "crm"))
         with pytest.raises(KeyError, match="not among the names"):
             credentials["other"]
         assert list(credentials) == list(NAMES) and len(credentials) == 2 and "crm" in credentials
-
-
-def _has(credentials: Credentials, name: str) -> bool:
-    try:
-        credentials[name]
-    except UnavailableError:
-        return False
-    return True
 
 
 async def test_values_serve_on_while_the_gateway_is_away(pulling: Pulling) -> None:
@@ -174,7 +166,7 @@ async def test_values_serve_on_while_the_gateway_is_away(pulling: Pulling) -> No
         await pulling.world.gateways[0].drain(0.0)
         await until(lambda: credentials.last_error != "")
         assert credentials["openai_key"].reveal() == "openai_key-1"
-        await until(lambda: not _has(credentials, "crm"))
+        await until(lambda: not has(credentials, "crm"))
         assert credentials.age > 2
         assert credentials["openai_key"].reveal() == "openai_key-1"
 
@@ -475,10 +467,10 @@ async def test_what_the_gateway_no_longer_vouches_for_gets_stale_in_the_agent_to
         await pulling.world.client.zincrby("gw:cred:{vault}:changes", 1000, "crm")
         await pulling.world.client.incrby("gw:cred:{vault}:revision", 1000)
         # A stall makes it stale, too, before the agent has heard why.
-        await until(lambda: "crm" in credentials.broken and not _has(credentials, "crm"))
+        await until(lambda: "crm" in credentials.broken and not has(credentials, "crm"))
         assert credentials["openai_key"].reveal() == "openai_key-1"
         await pulling.vault.write("crm", 3)
-        await until(lambda: _has(credentials, "crm"))
+        await until(lambda: has(credentials, "crm"))
 
 
 def _stale_after(pulling: Pulling) -> int | None:

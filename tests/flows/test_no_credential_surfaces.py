@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.client import Credentials, UnavailableError
+from gateway.client import Credentials
 from tests.cli.commands import MASTER, OTHER_MASTER, Commands, VaultCommands
 from tests.cli.serving import environment
+from tests.client.agents import has
 from tests.flows.own_store import own_store
 from tests.flows.surfaces import (
     answer,
@@ -102,7 +103,7 @@ async def test_a_credential_is_in_no_log_no_error_no_record_and_not_in_redis(
                 pages += await answer(host, port, b"GET /readyz HTTP/1.0\r\n\r\n")
                 await command("delete", "db", "--yes")
                 async with asyncio.timeout(20):
-                    while there(credentials, "db"):
+                    while has(credentials, "db"):
                         await asyncio.sleep(0.05)
                 said.extend(f"{credentials!r}{vars(credentials)}{credentials.broken}".encode())
             said.extend(agent)
@@ -122,14 +123,6 @@ async def test_a_credential_is_in_no_log_no_error_no_record_and_not_in_redis(
 def request(key: str, names: str) -> bytes:
     head = f"GET /v1/credentials?names={names} HTTP/1.0\r\nAuthorization: Bearer {key}\r\n\r\n"
     return head.encode()
-
-
-def there(credentials: Credentials, name: str) -> bool:
-    try:
-        credentials[name]
-    except UnavailableError:
-        return False
-    return True
 
 
 def wrong_key() -> dict[str, str]:

@@ -12,6 +12,7 @@ from gateway.domain.keys.limits import Concurrency, Limits, Quota, Rate, Window
 from gateway.domain.policies.snapshot import ClientTls, Timeouts
 from gateway.protocol.policy.models import json_schema
 from gateway.protocol.policy.read import Loaded, read_policies
+from tests.protocol.policy.files import told
 
 WHOLE = """\
 version: 1
@@ -42,12 +43,6 @@ trusted_proxies: [10.0.0.0/8, "::1"]
 
 def read(text: str, name: str = "p.yaml") -> Loaded:
     return read_policies({name: text.encode()})
-
-
-def told(text: str) -> list[str]:
-    loaded = read(text)
-    assert loaded.policies is None
-    return [str(problem) for problem in loaded.problems]
 
 
 def test_everything_that_a_file_can_say_is_understood() -> None:
