@@ -276,6 +276,13 @@ def test_a_repeat_for_a_department_leaves_the_keys_alone_that_it_got_meanwhile(
     assert other.code == 1 and not (tmp_path / "other").exists()
 
 
+def test_any_bytes_are_an_idempotency_key(keys: Commands, tmp_path: Path) -> None:
+    first = keys.create("--idempotency-key", "K\udcff")
+    assert keys.create("--idempotency-key", "K\udcff").id == first.id
+    words = ("--consumer", "sales", "--yes", "--out", str(tmp_path / "out"))
+    assert keys("rotate", *words, "--idempotency-key", "L\udcff").code == 0
+
+
 def test_a_burst_without_any_rate_is_refused(keys: Commands) -> None:
     keys.write_plans("  default: {quota: 100/d}\n  standard: {rate: 10/s}\n")
     refused = keys(*SALES, "--limits", "burst=5")

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from enum import StrEnum
-from hashlib import sha256
 
 from gateway.domain.errors import GatewayError, OperationError
 from gateway.domain.keys.record import ACTIVE, DISABLED, REVOKED
@@ -10,7 +9,7 @@ from gateway.domain.keys.views import KeyView, State
 from gateway.services.keys import lifecycle
 from gateway.services.keys.audited import Keys
 from gateway.services.keys.find import of_consumer
-from gateway.services.keys.issue import REFUSALS, Issued, Issuer
+from gateway.services.keys.issue import REFUSALS, Issued, Issuer, digest
 from gateway.services.keys.lifecycle import KeyChange, Revocation
 
 
@@ -70,9 +69,10 @@ def _would_rotate(key_id: str, held: str | None) -> KeyChange:
 async def claimed(keys: Keys, marker: str, request: str, *about: str) -> list[str]:
     """Return what the first `request` with this idempotency key was about, so that a repeat acts on
     the same keys, and on none that was made since; OperationError if that was another request."""
-    name, digest = (sha256(text.encode()).hexdigest()[:32] for text in (marker, request))
-    first, *theirs = (await keys.claim(name, " ".join((digest, *about)), "bulk")).split(" ")
-    if first != digest:
+    asked = digest(request)
+    claim = await keys.claim(digest(marker), " ".join((asked, *about)), "bulk")
+    first, *theirs = claim.split(" ")
+    if first != asked:
         raise OperationError(REFUSALS["different"])
     return theirs
 

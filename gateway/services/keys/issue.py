@@ -99,7 +99,7 @@ class Issuer:
         values = _complete(fields)
         if canary:
             values["status"] = CANARY
-        request = _digest(env, *(f"{k}={v}" for k, v in values.items() if k != "expires_at"))
+        request = digest(env, *(f"{k}={v}" for k, v in values.items() if k != "expires_at"))
         marker = _marker(idempotency_key)
         for _ in range(ATTEMPTS):
             key_id = self._draw(ID_LENGTH)
@@ -125,7 +125,7 @@ class Issuer:
             raise UsageError("A grace is at most 365d: the old secret has to end.")
         before = await find_key(self._keys, key_id)
         key, secret = await self._new_secret(
-            _env(before), key_id, _marker(idempotency_key), _digest("rotate")
+            _env(before), key_id, _marker(idempotency_key), digest("rotate")
         )
         revive = revive and before.status == REVOKED
         verdict, record = await self._keys.rotate(key_id, secret, math.ceil(grace), revive=revive)
@@ -163,8 +163,9 @@ def _env(record: KeyRecord) -> Env:
 def _marker(idempotency_key: str) -> str:
     if contains_key(idempotency_key):
         raise UsageError("The idempotency key holds a whole key: choose something that is not one.")
-    return _digest(idempotency_key) if idempotency_key else ""
+    return digest(idempotency_key) if idempotency_key else ""
 
 
-def _digest(*parts: str) -> str:
+def digest(*parts: str) -> str:
+    """Return what stands in Redis for an idempotency key, or for what was asked with it."""
     return sha256("\0".join(parts).encode(errors="surrogatepass")).hexdigest()[:32]
