@@ -16,7 +16,7 @@ from gateway.cli.audit_settings import operators_file
 from gateway.cli.options import read_store_settings
 from gateway.cli.output import note
 from gateway.cli.privacy import keep_private
-from gateway.cli.vault_options import (
+from gateway.cli.vault_settings import (
     may_ask_vault,
     signing_keys,
     vault_as_it_is,

@@ -21,7 +21,7 @@ from gateway.cli.options import (
     store_options,
 )
 from gateway.cli.secret_settings import read_peppers
-from gateway.cli.vault_options import read_vault
+from gateway.cli.vault_settings import read_vault
 from gateway.domain.errors import OperationError, UsageError
 from gateway.domain.policies.plans import default_plan
 from gateway.domain.policies.snapshot import Policies, Upstream

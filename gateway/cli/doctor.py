@@ -18,7 +18,7 @@ from gateway.cli.policies.in_use import orphaned, with_credentials
 from gateway.cli.privacy import keep_private
 from gateway.cli.secret_settings import read_keys
 from gateway.cli.surroundings import surroundings
-from gateway.cli.vault_options import existing_store, vault_url
+from gateway.cli.vault_settings import existing_store, vault_url
 from gateway.domain.errors import StoreError, UsageError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings

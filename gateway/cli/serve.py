@@ -28,7 +28,7 @@ from gateway.cli.options import (
 from gateway.cli.privacy import keep_private
 from gateway.cli.secret_settings import read_peppers
 from gateway.cli.tool_options import tool_options, with_hidden
-from gateway.cli.vault_options import read_vault
+from gateway.cli.vault_settings import read_vault
 from gateway.domain.children import ChildSettings
 from gateway.domain.errors import UsageError
 from gateway.domain.settings import (

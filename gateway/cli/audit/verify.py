@@ -16,7 +16,7 @@ from gateway.cli.audit_settings import read_audit
 from gateway.cli.command import command
 from gateway.cli.options import json_already_option, json_option, store_options
 from gateway.cli.output import note, print_json
-from gateway.cli.vault_options import known_master_keys
+from gateway.cli.vault_settings import known_master_keys
 from gateway.crypto.audit_key import audit_keys
 from gateway.crypto.envelope import MasterKeys
 from gateway.domain.audit.anchor import ChainEnd, read_anchor, write_anchor

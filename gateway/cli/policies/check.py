@@ -9,7 +9,7 @@ from gateway.cli.command import command
 from gateway.cli.options import json_option, policies_option, store_options
 from gateway.cli.output import note, print_json
 from gateway.cli.policies.in_use import orphaned, with_credentials
-from gateway.cli.vault_options import existing_store
+from gateway.cli.vault_settings import existing_store
 from gateway.domain.policies.problems import Problem
 from gateway.domain.settings import StoreSettings
 from gateway.protocol.policy.read import Loaded

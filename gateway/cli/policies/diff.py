@@ -12,7 +12,7 @@ from gateway.cli.options import json_option, store_options
 from gateway.cli.output import note, print_json, print_table
 from gateway.cli.policies.in_use import with_key_reader
 from gateway.cli.policies.loaded import loaded_policies
-from gateway.cli.vault_options import existing_store
+from gateway.cli.vault_settings import existing_store
 from gateway.domain.errors import OperationError
 from gateway.domain.policies.diff import KeyDiff, Structure
 from gateway.domain.policies.snapshot import Policies

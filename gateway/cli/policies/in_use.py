@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from gateway.cli.acting import check_vault
 from gateway.cli.output import note
-from gateway.cli.vault_options import may_ask_vault
+from gateway.cli.vault_settings import may_ask_vault
 from gateway.domain.errors import OperationError, StoreError
 from gateway.domain.policies.snapshot import Policies
 from gateway.domain.settings import StoreSettings
