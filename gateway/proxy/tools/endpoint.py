@@ -8,6 +8,7 @@ from gateway.domain.policies.tools import Transport
 from gateway.protocol import strict_json
 from gateway.protocol.http.cors import cors_fields, is_preflight
 from gateway.protocol.http.request import Header, RequestHead
+from gateway.protocol.mcp import headers as mcp_headers
 from gateway.protocol.mcp import message as mcp_message
 from gateway.protocol.mcp import rpc, tasks
 from gateway.protocol.mcp.rpc import ToolRequest
@@ -27,7 +28,7 @@ from gateway.services.credentials.inject import Injector
 from gateway.services.tools.sessions import ToolSessions
 
 _NOT_PASSED = frozenset(
-    {mcp_message.SESSION, mcp_message.LAST_EVENT, b"origin", b"content-type", b"content-encoding"}
+    {mcp_headers.SESSION, mcp_headers.LAST_EVENT, b"origin", b"content-type", b"content-encoding"}
 )
 
 
@@ -84,7 +85,7 @@ class Tools:
         """Read the message and its headers into `request`. A body that was received with the head
         is read whoever sent it: otherwise the answer would tell what is wrong with an invalid
         key."""
-        fields = mcp_message.read_fields(head.headers)
+        fields = mcp_headers.read_fields(head.headers)
         request.version = fields.version
         body, exchange.held = exchange.held, None
         names_tasks = _may_name_tasks(server, body)
@@ -94,16 +95,16 @@ class Tools:
                 raise rpc.RpcDenied(Code.BODY_TOO_LARGE)
             read, request.weight = await self._large.run(exchange.key_id, size, _message, body)
             request.rpc, request.id = read, read.id
-        mcp_message.check_version(fields, request.id)
+        mcp_headers.check_version(fields, request.id)
         if request.rpc is not None:
-            mcp_message.check_fields(fields, request.rpc)
+            mcp_headers.check_fields(fields, request.rpc)
         if names_tasks or fields.session or fields.last_event:
             owner = Owner(server.place, whole_key(presented_token(head)).id, head.user or "")
             await self._open(request, fields, owner)
             if request.rpc is not None and names_tasks:
                 await open_tasks(request.rpc, self._sessions, owner)
 
-    async def _open(self, request: ToolRequest, fields: mcp_message.Fields, owner: Owner) -> None:
+    async def _open(self, request: ToolRequest, fields: mcp_headers.Fields, owner: Owner) -> None:
         """Unseal the session of the request, and the event to resume behind, into `request`; raise
         RpcDenied if they are not the caller's."""
         if sealed := fields.session:
@@ -194,7 +195,7 @@ def _sent(head: RequestHead, request: ToolRequest, inject: Inject) -> list[Heade
     are for the gateway or that repeat an injected argument."""
     headers = [header for header in head.headers if header[0].lower() not in _NOT_PASSED]
     if inject.arguments:
-        repeated = mcp_message.argument_headers(name for name, _ in inject.arguments)
+        repeated = mcp_headers.argument_headers(name for name, _ in inject.arguments)
         # To many servers an underscore in a header is a hyphen.
         headers = [h for h in headers if h[0].lower().replace(b"_", b"-") not in repeated]
     if request.session:

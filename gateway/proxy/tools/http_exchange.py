@@ -4,7 +4,7 @@ from gateway.domain.errors import Code, Denied
 from gateway.protocol import strict_json
 from gateway.protocol.http.answer import AnswerHead
 from gateway.protocol.http.request import Header, media_type
-from gateway.protocol.mcp import message as mcp_message
+from gateway.protocol.mcp import headers as mcp_headers
 from gateway.protocol.scrub import scrubbed_headers
 from gateway.proxy.body import Body, WholeBody
 from gateway.proxy.inflated import inflated
@@ -54,7 +54,7 @@ class HttpMcpExchange:
         if head.status < 300 and not kind and not head.bodiless:
             await _look_for_end(outgoing, head, connection, payload)
         _check_kind(head, kind)
-        if any(name.lower() == mcp_message.SESSION for name, _ in head.headers):
+        if any(name.lower() == mcp_headers.SESSION for name, _ in head.headers):
             head.headers = [await self._sealed(header) for header in head.headers]
         looks = kind == EVENTS or (kind == JSON and (self._mcp.inspects or self._mcp.may_be_task))
         if head.bodiless or not looks:
@@ -84,7 +84,7 @@ class HttpMcpExchange:
         return outgoing, WholeBody(text)
 
     async def _sealed(self, header: Header) -> Header:
-        if header[0].lower() != mcp_message.SESSION:
+        if header[0].lower() != mcp_headers.SESSION:
             return header
         session = header[1].decode("latin-1")
         return header[0], (await self._sessions.seal(session, self._mcp.owner)).encode("ascii")

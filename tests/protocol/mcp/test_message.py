@@ -9,15 +9,12 @@ import pytest
 
 from gateway.domain.errors import Code
 from gateway.domain.keys.scopes import parse_all
+from gateway.protocol.mcp.headers import Fields, argument_headers, check_fields, read_fields
 from gateway.protocol.mcp.message import (
     HEADER_MISMATCH,
     LATEST_HANDSHAKE,
     STATELESS,
-    Fields,
-    argument_headers,
-    check_fields,
     negotiated,
-    read_fields,
     scope_of,
     server_name,
     shown_tools,
