@@ -90,6 +90,7 @@ class SetBody(Input):
     type: CredentialType
     fields: dict[str, str] = Field(repr=False)
     expires: Expiry | None = None
+    max_stale: Annotated[int, Field(ge=0)] | None = None
 
     @field_validator("fields")
     @classmethod
@@ -100,8 +101,6 @@ class SetBody(Input):
             except ValueError as problem:
                 raise field_error(problem) from None
         return fields
-
-    max_stale: Annotated[int, Field(ge=0)] | None = None
 
 
 class RotateBody(Input):
