@@ -5,7 +5,6 @@ import logging
 import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import NoReturn, Self
 
 import aiohttp
@@ -85,12 +84,7 @@ class Credentials:
         self._running = asyncio.create_task(self._sync.run())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         try:
             if self._running is not None:
                 self._running.cancel()

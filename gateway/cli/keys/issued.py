@@ -5,7 +5,6 @@ import json
 import os
 import shlex
 from pathlib import Path
-from types import TracebackType
 
 import click
 
@@ -142,12 +141,7 @@ class KeyFile:
             ) from None
         self._count += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._file)
         if not self._count:
             self._path.unlink(missing_ok=True)
