@@ -111,6 +111,14 @@ def test_what_is_not_stated_as_an_anchor_is_none(changes: dict[str, object]) -> 
         read_anchor(json.dumps(stated), KEYS)
 
 
+@pytest.mark.parametrize(
+    "text", ["", "x", "null", "7", '"hmac"', "[]", "[{}]", "{}", '{"hmac":""}']
+)
+def test_a_file_of_anything_else_is_no_anchor(text: str) -> None:
+    with pytest.raises(ValueError, match="no anchor"):
+        read_anchor(text, KEYS)
+
+
 def test_what_is_signed_as_records_are_is_no_anchor() -> None:
     """Whoever may have records written can have nothing signed that is taken for an anchor."""
     stated = json.loads(anchored(chain("a", 3)))

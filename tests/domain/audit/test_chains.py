@@ -199,6 +199,14 @@ def test_a_chain_of_operators_without_a_master_key_ends_as_any_other() -> None:
     assert (chains.unsigned, chains.open) == (2, 0)
 
 
+@pytest.mark.parametrize(("event", "good"), [("key.update", True), ("credential.use", False)])
+def test_an_unsigned_act_on_a_key_opens_its_chain_to_no_other_event(event: str, good: bool) -> None:
+    """Its hash is made with a public key: anybody could go on from it."""
+    act = unsigned("key.create")
+    then = unsigned(event, seq=2, prev=json.loads(act)["hash"], prev_ts=1.0, ts=2.0)
+    assert (first_bad([act, then]) is None) is good
+
+
 def test_where_the_first_unsigned_record_is_found_is_kept() -> None:
     chains = Chains(KEYS, signed=True, gone_before=-math.inf)
     for number, line in enumerate(chain("b", 2)):
