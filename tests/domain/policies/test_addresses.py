@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domain.policies.addresses import is_guarded
+from gateway.domain.policies.addresses import is_guarded, is_public
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,33 @@ def test_guarded(address: str) -> None:
 )
 def test_not_guarded(address: str) -> None:
     assert not is_guarded(address)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2606:4700::1111", "64:ff9b::808:808"])
+def test_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "233.252.0.1",
+        "::1",
+        "fd00::1",
+        "fe80::1%eth0",
+        "ff0e::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "64:ff9b::e000:1",
+        "2002:a00:1::",
+        "a.test",
+    ],
+)
+def test_not_public(address: str) -> None:
+    """Nor does it become public by being written inside another address."""
+    assert not is_public(address)
