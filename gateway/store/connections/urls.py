@@ -64,11 +64,11 @@ def read_url(url: str) -> StoreUrl:
 
 
 def _read(url: str) -> StoreUrl:
-    scheme, colon, rest = url.partition("://")
+    scheme, _, rest = url.partition("://")
     plain, plus, kind = scheme.partition("+")
     if not plus:
         return StoreUrl(Kind.NODE, _one_node(url))
-    if plain not in ("redis", "rediss") or not colon:
+    if plain not in ("redis", "rediss"):
         raise ValueError
     # Newer Pythons refuse the brackets of IPv6 addresses unless they enclose the whole authority.
     authority = _SEPARATOR.split(rest, 1)[0]

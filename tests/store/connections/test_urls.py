@@ -60,6 +60,7 @@ def test_one_node_is_read_as_redis_py_reads_it() -> None:
         "redis+sentinel:///main",
         "redis+sentinel://one,,two/main",
         "redis+sentinel://one:x/main",
+        "redis+cluster",
         "redis+cluster://",
         "redis+cluster://:secret@one:0",
         "redis+cluster://one/1",
