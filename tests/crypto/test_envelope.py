@@ -168,6 +168,16 @@ def test_no_ciphertext_opens_in_the_place_of_another_and_the_error_says_which_it
             ENVELOPE.open(now.id, json.dumps(edited).encode())
 
 
+def test_a_record_of_no_version_or_of_a_third_is_refused() -> None:
+    record = json.loads(ENVELOPE.seal(credential()))
+    versions = record["versions"]
+    for edited in ([], [*versions, versions[1]]):
+        blob = json.dumps({**record, "versions": edited}).encode()
+        with pytest.raises(BrokenCredentialError, match="'crm'"):
+            ENVELOPE.open(CredentialId("crm"), blob)
+        assert latest_version(blob) == 0
+
+
 def test_a_longer_grace_cannot_be_written_in() -> None:
     record = json.loads(ENVELOPE.seal(credential()))
     record["versions"][1]["until"] += 3600
