@@ -4,6 +4,8 @@ import asyncio
 import time
 
 import pytest
+from argon2.exceptions import VerificationError
+from argon2.low_level import error_to_str
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +16,8 @@ from gateway.domain.keys.phc import acceptable
 
 KEY = "agk_live_4xT9mQ2LrB7c_0123456789ABCDEFGHIJabcdefghijKLxxxxxx"
 PHC = hash_key(KEY)
+# As argon2.h counts its errors.
+ARGON2_MEMORY_ALLOCATION_ERROR = -22
 SALT, DIGEST = "Xf7iTNzdsOMZY/K0LOIVbg", "FqFu2T8tEUkXAPcXJhiuak36KOgN6fIpWsk/XmeUgcY"
 
 
@@ -93,6 +97,17 @@ async def test_the_pool_tells_right_from_wrong() -> None:
     assert not await pool.verify(KEY + "x", PHC)
     assert not await pool.verify(KEY, phc(cost="m=4194304,t=2,p=1"))
     pool.close()
+
+
+def test_too_little_memory_to_tell_is_not_taken_for_a_wrong_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> bool:
+        raise VerificationError(error_to_str(ARGON2_MEMORY_ALLOCATION_ERROR))
+
+    monkeypatch.setattr(argon2, "verify_secret", fail)
+    with pytest.raises(MemoryError):
+        verify(PHC, KEY)
 
 
 async def test_beyond_the_queue_the_answer_is_busy_at_once() -> None:

@@ -79,6 +79,7 @@ FIVE, SIX, SEVEN = ((b"Content-Length", length) for length in (b"5", b"6", b"7")
 @example(with_one_line(FIVE, SIX, SEVEN, SEVEN))
 @example(with_one_line(FIVE, FIVE, (b"X-Hop", b"5"), FIVE))
 @example([("POST", b"/x", (length, HOST), False) for length in (FIVE, SIX, SEVEN)])
+@example([("POST", b"/x", lines, False) for lines in ((HOST, FIVE), (HOST,), (HOST, FIVE))])
 @given(requests_of_a_connection())
 def test_a_head_is_read_as_if_it_were_the_first_of_its_connection(requests: list[Request]) -> None:
     reader = HeadReader()

@@ -22,6 +22,8 @@ def written(params: dict[str, object]) -> bytes:
         written({"_meta": {RELATED: {"taskId": "t"}}}),
         written({"notifications": {"taskIds": ["t"]}}),
         written({"TASKID": "t"}),
+        written({"taskid": "t"}),
+        written({"notifications": {"taskids": ["t"]}}),
         # Whoever ignores case takes these for ASCII.
         written({"ta\u017fkId": "t"}),
         written({"tas\u212aId": "t"}),
