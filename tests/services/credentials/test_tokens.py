@@ -73,6 +73,7 @@ async def test_a_secret_is_for_the_host_that_its_credential_names_and_for_no_oth
     [
         {"access_token": "t", "token_type": "mac"},
         {"access_token": "t", "token_type": None},
+        {"access_token": "t", "expires_in": "nan"},
         {"access_token": ""},
         {"access_token": 7},
         {"token": "t"},
