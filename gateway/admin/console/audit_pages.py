@@ -8,6 +8,7 @@ from gateway.admin import audit
 from gateway.admin.backend import Backend
 from gateway.admin.console.view import Page, Params, View, call_of, filled
 from gateway.admin.routing import Answer, Caller, checked
+from gateway.domain.audit.events import EVENT_FILTERS
 from gateway.domain.audit.record import END
 from gateway.services.audit.verify import Verdict
 
@@ -38,6 +39,7 @@ async def _records(backend: Backend, caller: Caller, sent: Params, verdict: Verd
             "next": found.next,
             "more": filters | {"before": found.next},
             "asked": filters,
+            "events": EVENT_FILTERS,
             "query": urlencode(filled(filters)),
             "live": not asked.before,
             "newest": found.newest,

@@ -153,12 +153,15 @@ class Display:
 
 async def show_all(store: StoreSettings, since: int, until: int | None, filters: Filters) -> None:
     """Print the records written from the Unix second `since` on, and before `until`."""
-    display = Display(filters, as_json=True)
+    display, are_none = Display(filters, as_json=True), True
     async with open_store(store) as client:
         end = "+" if until is None else before(until)
         async for _, record in AuditStore(client, store.prefix).read(at(since), end):
             if display.has(record):
+                are_none = False
                 display.show((record,))
+    if are_none:
+        note("No record matches, so nothing was exported.")
 
 
 def show_tail_of_file(file: Path, count: int, display: Display) -> None:

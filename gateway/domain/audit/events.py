@@ -41,13 +41,13 @@ Event = Literal[
 EVENTS: Final[tuple[Event, ...]] = get_args(Event)
 # Suffix of an event filter that matches every event with this first word.
 ANY = ".*"
-_FILTERS = (*EVENTS, *sorted({one.partition(".")[0] + ANY for one in EVENTS}))
+EVENT_FILTERS: Final = (*EVENTS, *sorted({one.partition(".")[0] + ANY for one in EVENTS}))
 
 
 def event_filter(asked: str) -> str:
     """Return `asked`; ValueError if no event can pass this filter."""
-    if asked in _FILTERS:
+    if asked in EVENT_FILTERS:
         return asked
-    near = nearest(asked, _FILTERS)
-    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(_FILTERS)}"
+    near = nearest(asked, EVENT_FILTERS)
+    hint = f"did you mean {near!r}?" if near else f"there are {', '.join(EVENT_FILTERS)}"
     raise ValueError(f"there is no event {asked!r}: {hint}")
