@@ -254,6 +254,20 @@ def test_what_is_folded_at_any_width_is_replaced_however_the_stream_is_cut(
     assert in_pieces(known(secret), text, cuts) == shown
 
 
+def test_the_longest_spelling_is_replaced_with_one_byte_a_line_and_a_piece() -> None:
+    found = known("sesame-open")
+    text = folded(found.spelled[0], 1, b"\r\n")
+    assert in_pieces(found, text, list(range(len(text)))) == b"[redacted:n0]"
+
+
+def test_lines_that_have_ended_are_shown_to_their_end_and_what_follows_goes_on_waiting() -> None:
+    scrubber = Scrubber(known("sesame-open"))
+    for line in (b"said\n", b"said\r"):
+        assert scrubber.feed(line + b"ses") == b""
+        assert scrubber.whole_lines() == line
+        assert scrubber.feed(b"ame-open!") + scrubber.end() == b"[redacted:n0]!"
+
+
 @given(
     secrets=st.lists(
         st.text("ab/\n", min_size=4, max_size=9).filter(lambda s: len(s.replace("\n", "")) > 3),
