@@ -191,6 +191,12 @@ async def test_a_guard_that_is_empty_lets_nothing_be_done(
     assert (await ask(admin, "GET", "/keys?consumer=sales")).json["keys"] == []
 
 
+async def test_a_revision_where_none_is_compared_lets_nothing_be_done(ask: Ask, admin: Key) -> None:
+    refused = await ask(admin, "POST", "/keys", SALES, {"If-Match": '"1"'})
+    assert (refused.status, refused.json["code"]) == (400, "bad_request")
+    assert (await ask(admin, "GET", "/keys?consumer=sales")).json["keys"] == []
+
+
 async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> None:
     wanted = {key.id for key in await many_keys(world.client, 1200)}
     found: list[str] = []
@@ -290,11 +296,13 @@ async def test_pages_hold_every_key_once(world: World, ask: Ask, admin: Key) -> 
             {"fields", "expires"},
         ),
         ("POST", "/policies/explain", {"url": "/agents/a", "key_id": "agk_live_a"}, {"key_id"}),
+        ("POST", "/keys", {**SALES, "canary": "no"}, {"canary"}),
         ("POST", "/keys/bulk", {"act": "revoke"}, {"ids"}),
         ("GET", "/credentials/UPPER", None, {"name"}),
         ("POST", "/users/a!b/links", {"credentials": "github"}, {"user"}),
         ("POST", "/users/ann/links", {"credentials": "github:nothing"}, {"credentials"}),
         ("GET", "/usage?last=3&last=4", None, {"last"}),
+        ("GET", "/keys?colour=", None, {"colour"}),
         ("GET", "/usage?by=consumer", None, {"name"}),
         ("GET", "/usage?name=sales", None, {"name"}),
         ("GET", "/usage/totals?by=consumer&name=sales", None, {"name"}),
@@ -520,6 +528,7 @@ async def test_without_its_record_nothing_is_done_but_a_revocation(
     refused = await ask(admin, "POST", f"/keys/{key.id}/disable")
     assert refused.status == 503
     assert "audit record" in refused.json["detail"]
+    assert (refused.headers["Retry-After"], refused.headers.get("x-should-retry")) == ("1", None)
     assert (await world.call(key)).status == 200
     assert (await ask(admin, "POST", f"/keys/{key.id}/revoke")).json["outcome"] == "revoked"
     assert (await world.call(key)).code == "key_revoked"
