@@ -129,6 +129,18 @@ async def test_beyond_loopback_metrics_are_for_keys_that_may_read_whatever_their
         assert [await status(limited.text) for _ in range(3)] == [200] * 3
 
 
+async def test_beyond_loopback_who_has_no_key_is_not_told_what_there_is(
+    store: StoreSettings, client: Redis
+) -> None:
+    async with new_world(store, client, admin_listen=Address("0.0.0.0", 0)) as world:  # noqa: S104
+        key = await world.issue("agents/*")
+        url = f"http://127.0.0.1:{world.gateways[0].admin.address.port}"
+        for path, known in (("/admin/v1/openapi.json", 200), ("/admin/v1/x", 404), ("/x", 404)):
+            for headers, status in (({}, 401), ({"Authorization": f"Bearer {key.text}"}, known)):
+                async with world.session.get(f"{url}{path}", headers=headers) as answer:
+                    assert answer.status == status, (path, headers)
+
+
 @dataclass(frozen=True)
 class Log:
     """The access log of a world."""
