@@ -359,6 +359,12 @@ def test_headers_lose_a_secret_in_their_value_and_go_where_it_is_in_their_name()
     ]
 
 
+@pytest.mark.parametrize("name", ["raw", "base64", "hex", "json"])
+def test_a_secret_is_found_without_the_blanks_around_it(name: str) -> None:
+    text = SPELLED[name]("sesame-open")
+    assert known(" sesame-open\t\n").replaced(text) == b"[redacted:n0]"
+
+
 def test_what_is_too_short_to_be_a_secret_is_left() -> None:
     assert patterns((("short", "x" * (SHORTEST - 1)),)) is None
     assert known("x" * SHORTEST).replaced(b"<" + b"x" * SHORTEST + b">") == b"<[redacted:n0]>"
